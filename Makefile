@@ -1,0 +1,61 @@
+# Two commands need nothing but Python 3.11 and make: `make run` and `make test`. Nothing here uses the network once the
+# environment is set up; a stamp file says for which pyproject.toml and constraints.txt that was.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --prefer-binary --constraint constraints.txt
+PACKAGES := pyproject.toml constraints.txt
+TORCH := torch==2.13.0
+SUITE := not gpu and not bench and not soak
+SOURCES := sim models reference_node tests
+
+# The first interpreter that is new enough, 3.11 before others.
+PYTHON ?= $(shell for name in python3.11 python3 python; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-all run app test lint bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.stamp-setup ## .venv with the simulator, the chain and the dashboard
+
+setup-all: $(VENV)/.stamp-setup-all ## the same with the reference node (torch), cadCAD and the developers' tools
+
+run: setup ## simulate scenarios/baseline.yaml and say where its report is
+	$(BIN)/olsim run scenarios/baseline.yaml
+
+app: setup ## the dashboard on 127.0.0.1
+	$(BIN)/olsim app
+
+test: setup-all lint ## the whole suite but gpu, bench and soak
+	$(BIN)/pytest -m "$(SUITE)"
+
+lint: setup-all ## ruff, mypy --strict, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+bench: setup-all ## ratios measured on this machine
+	$(BIN)/olsim bench node
+
+clean: ## remove the environment and caches; runs/ stays
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "olsim needs Python 3.11 or newer; none was found on PATH" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --disable-pip-version-check --quiet install --upgrade pip
+
+$(VENV)/.stamp-setup: $(PACKAGES) | $(BIN)/python
+	$(PIP) --editable '.[chain,app]'
+	@touch $@
+
+# torch comes in a command of its own: on a machine that holds a build of this version already, pip leaves it alone.
+$(VENV)/.stamp-setup-all: $(VENV)/.stamp-setup
+	$(PIP) $(TORCH)
+	$(PIP) --editable '.[chain,app,node,cadcad,dev]'
+	@touch $@

@@ -1,0 +1,312 @@
+"""Serving model: what a LoRA node's measured profile says about tokens, waiting, capacity and cost.
+
+Rules decided here: the duration of one decode step is linear in batch, in distinct adapters times rank, and in batch
+times context (`fit` of the profile); a cold adapter is loaded on its replica's time; popularity is Zipf and an LRU
+cache follows Che's approximation; waits interpolate as log-wait against 1/(1-rho); overload is a fluid backlog with a
+bounded queue. `sim/serving` only queues with these formulas. Everything is pure, takes scalars or arrays that
+broadcast to `(runs,)`, and returns float64. Times are milliseconds where the name says `_ms`, else seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+SECONDS_PER_DAY = 86_400.0
+CACHE_POLICIES = ("lru", "unload_always", "resident")
+
+
+@dataclass(frozen=True, slots=True)
+class StepFit:
+    """Coefficients of `step_ms = a + b*batch + c*distinct*rank + d*batch*context`.
+
+    Parameters
+    ----------
+    a, b, c, d
+        Milliseconds per step; per row; per distinct adapter and rank; per row and token of context.
+    r2
+        Coefficient of determination over the fitted rows.
+    max_rel_err
+        Largest absolute relative error over the fitted rows.
+    """
+
+    a: float
+    b: float
+    c: float
+    d: float
+    r2: float
+    max_rel_err: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """One tick of a fluid queue, all in the unit of the arrivals.
+
+    Parameters
+    ----------
+    served, refused, backlog
+        Work done, work turned away because the queue was full, work still waiting.
+    """
+
+    served: FloatArray
+    refused: FloatArray
+    backlog: FloatArray
+
+
+def _f(value: ArrayLike) -> FloatArray:
+    return np.asarray(value, dtype=np.float64)
+
+
+def step_time_ms(fit: StepFit, batch: ArrayLike, distinct: ArrayLike, rank: ArrayLike, context: ArrayLike) -> FloatArray:
+    """Return the duration of one decode step (NODE profile schema v1, `fit`).
+
+    Parameters
+    ----------
+    fit
+        Measured coefficients.
+    batch, distinct, rank, context
+        Rows; distinct adapters among them; LoRA rank; mean tokens of context per row.
+
+    Returns
+    -------
+    FloatArray
+        Milliseconds.
+
+    Examples
+    --------
+    >>> float(step_time_ms(StepFit(1.0, 0.5, 0.25, 0.125, 1.0, 0.0), 8, 4, 16, 100))
+    121.0
+    """
+    rows = _f(batch)
+    return fit.a + fit.b * rows + fit.c * _f(distinct) * _f(rank) + fit.d * rows * _f(context)
+
+
+def decode_tokens_per_s(fit: StepFit, batch: ArrayLike, distinct: ArrayLike, rank: ArrayLike, context: ArrayLike) -> FloatArray:
+    """Return the decode rate of one replica in tokens per second: batch / step time."""
+    return 1e3 * _f(batch) / step_time_ms(fit, batch, distinct, rank, context)
+
+
+def fit_step_time(batch: ArrayLike, distinct: ArrayLike, rank: ArrayLike, context: ArrayLike, step_ms: ArrayLike) -> StepFit:
+    """Fit the step-time line to measured rows by relative least squares with coefficients that are not negative.
+
+    Relative, because a step of one row and a step of 128 rows matter alike; not negative, because a negative cost
+    would make extrapolated steps free.
+
+    Parameters
+    ----------
+    batch, distinct, rank, context, step_ms
+        One entry per measured row, shape (rows,).
+
+    Raises
+    ------
+    ValueError
+        When there are fewer rows than coefficients, or a duration is not positive.
+    """
+    rows, target = _f(batch), _f(step_ms)
+    if rows.size < 4 or not np.all(target > 0):
+        raise ValueError(f"fit needs at least 4 rows of positive step times, got {rows.size}")
+    design = np.stack([np.ones_like(rows), rows, _f(distinct) * _f(rank), rows * _f(context)], axis=1)
+    coefficients = _nonnegative_relative(design, target)
+    predicted = design @ coefficients
+    spread = float(np.sum((target - target.mean()) ** 2))
+    r2 = 1.0 - float(np.sum((target - predicted) ** 2)) / spread if spread > 0 else 1.0
+    a, b, c, d = (float(x) for x in coefficients)
+    return StepFit(a, b, c, d, r2, float(np.max(np.abs(predicted / target - 1.0))))
+
+
+def fit_prefill(tokens: ArrayLike, prefill_ms: ArrayLike) -> tuple[float, float]:
+    """Return (base_ms, ms_per_token) of one prompt's prefill, fitted like `fit_step_time`; shapes (rows,)."""
+    count, target = _f(tokens), _f(prefill_ms)
+    if count.size < 2 or not np.all(target > 0):
+        raise ValueError(f"fit needs at least 2 rows of positive prefill times, got {count.size}")
+    base, slope = _nonnegative_relative(np.stack([np.ones_like(count), count], axis=1), target)
+    return float(base), float(slope)
+
+
+def _nonnegative_relative(design: FloatArray, target: FloatArray) -> FloatArray:
+    """Relative least squares, dropping the most negative coefficient until none is left."""
+    active = list(range(design.shape[1]))
+    scaled = design / target[:, None]
+    while True:
+        solution = np.linalg.lstsq(scaled[:, active], np.ones_like(target), rcond=None)[0]
+        worst = int(np.argmin(solution))
+        if solution[worst] >= 0.0 or len(active) == 1:
+            break
+        active.pop(worst)
+    coefficients = np.zeros(design.shape[1])
+    coefficients[active] = np.maximum(solution, 0.0)
+    return coefficients
+
+
+def zipf_popularity(adapters: int, exponent: float) -> FloatArray:
+    """Return request shares p_i ~ 1/i^exponent of `adapters` adapters, most popular first, shape (adapters,).
+
+    Raises
+    ------
+    ValueError
+        When there is no adapter or the exponent is negative.
+    """
+    if adapters < 1 or not exponent >= 0.0:
+        raise ValueError(f"adapters {adapters} must be 1 or more and exponent {exponent} 0 or more")
+    weight = np.arange(1, adapters + 1, dtype=np.float64) ** -exponent
+    return weight / weight.sum()
+
+
+def expected_distinct_uniform(adapters: ArrayLike, batch: ArrayLike) -> FloatArray:
+    """Return distinct adapters among `batch` uniform requests, n*(1-(1-1/n)^B) (NODE section 8)."""
+    n = _f(adapters)
+    return n * (1.0 - (1.0 - 1.0 / n) ** _f(batch))
+
+
+def expected_distinct(popularity: FloatArray, batch: ArrayLike) -> FloatArray:
+    """Return distinct adapters among `batch` requests, sum_i 1-(1-p_i)^B (NODE section 8); shape of `batch`."""
+    return np.sum(1.0 - (1.0 - popularity) ** _f(batch)[..., None], axis=-1)
+
+
+def che_time(popularity: FloatArray, slots: int) -> float:
+    """Return Che's characteristic time T of an LRU cache, in requests: sum_i 1-exp(-p_i T) = slots.
+
+    Source: Che, Tung, Wang 2002, "Hierarchical web caching systems". Infinite when everything fits.
+    """
+    used = popularity[popularity > 0.0]
+    if slots >= used.size:
+        return float("inf")
+    low, high = 0.0, 1.0
+    while np.sum(-np.expm1(-used * high)) < slots:
+        high *= 2.0
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if np.sum(-np.expm1(-used * middle)) < slots else (low, middle)
+    return 0.5 * (low + high)
+
+
+def cache_hit_rate(popularity: FloatArray, slots: int, policy: str, in_flight: float = 0.0) -> float:
+    """Return the share of requests that find their adapter on the device.
+
+    Parameters
+    ----------
+    popularity
+        Request shares (adapters,), most popular first.
+    slots
+        Adapters that fit.
+    policy
+        `lru` (Che); `resident` (the most popular are pinned); `unload_always` (a hit only while another request for
+        the same adapter is in flight: sum_i p_i (1-(1-p_i)^n), the other requests being independent).
+    in_flight
+        Mean requests already in flight, for `unload_always`.
+
+    Raises
+    ------
+    ValueError
+        When the policy is unknown or there is no slot.
+    """
+    if policy not in CACHE_POLICIES or slots < 1:
+        raise ValueError(f"policy {policy!r} must be one of {', '.join(CACHE_POLICIES)}, slots {slots} 1 or more")
+    if policy == "resident":
+        return float(popularity[:slots].sum())
+    if policy == "unload_always":
+        return float(np.sum(popularity * (1.0 - (1.0 - popularity) ** in_flight)))
+    time = che_time(popularity, slots)
+    return 1.0 if np.isinf(time) else float(np.sum(popularity * -np.expm1(-popularity * time)))
+
+
+def mean_load_ms(device_hit: ArrayLike, host_hit: ArrayLike, gpu_hit_ms: ArrayLike, host_ms: ArrayLike, disk_ms: ArrayLike) -> FloatArray:
+    """Return the mean time to have an adapter on the device.
+
+    Parameters
+    ----------
+    device_hit, host_hit
+        Share found on the device; share of the rest found in host memory.
+    gpu_hit_ms, host_ms, disk_ms
+        Measured load times by tier (profile `adapter_load`).
+    """
+    hit, host = _f(device_hit), _f(host_hit)
+    return hit * _f(gpu_hit_ms) + (1.0 - hit) * (host * _f(host_ms) + (1.0 - host) * _f(disk_ms))
+
+
+def request_work_ms(
+    prefill_ms: ArrayLike, load_ms: ArrayLike, output_tokens: ArrayLike, step_ms: ArrayLike, batch: ArrayLike
+) -> FloatArray:
+    """Return a replica's time spent on one request when its batch is full: load + prefill + (out-1) * step / batch.
+
+    The first token comes from the prefill, so a request takes part in `output_tokens - 1` steps.
+    """
+    return _f(load_ms) + _f(prefill_ms) + np.maximum(_f(output_tokens) - 1.0, 0.0) * _f(step_ms) / _f(batch)
+
+
+def capacity_tokens_per_day(replicas: ArrayLike, work_ms: ArrayLike, tokens_per_request: ArrayLike) -> FloatArray:
+    """Return tokens (in + out) that replicas can serve in a day: replicas * 86,400 s / work * tokens per request."""
+    return _f(replicas) * SECONDS_PER_DAY * 1e3 / _f(work_ms) * _f(tokens_per_request)
+
+
+def usd_per_million_tokens(usd_per_hour: ArrayLike, replicas: ArrayLike, tokens_per_day: ArrayLike) -> FloatArray:
+    """Return the fleet's cost per 1M tokens in USD; infinite where nothing is served."""
+    cost, tokens = _f(usd_per_hour) * 24.0 * _f(replicas), _f(tokens_per_day)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(tokens > 0.0, cost * 1e6 / tokens, np.inf)
+
+
+def decode_bytes(weight_bytes: ArrayLike, adapter_bytes: ArrayLike, distinct: ArrayLike, kv_bytes_per_token: ArrayLike, batch: ArrayLike, context: ArrayLike) -> FloatArray:
+    """Return bytes streamed by one decode step: weights once, each distinct adapter once, every row's keys and values.
+
+    NODE section 8: bytes = 2W + 2*d*P(r) + B*ctx*kv, with `weight_bytes` = 2W and `adapter_bytes` = 2*P(r) in bf16.
+    """
+    return _f(weight_bytes) + _f(distinct) * _f(adapter_bytes) + _f(batch) * _f(context) * _f(kv_bytes_per_token)
+
+
+def decode_flops(parameters: ArrayLike, adapter_parameters: ArrayLike, batch: ArrayLike, context: ArrayLike, width: ArrayLike, layers: ArrayLike) -> FloatArray:
+    """Return floating-point operations of one decode step: 2B*(W+P(r)) + 4*B*ctx*h*L (NODE section 8)."""
+    rows = _f(batch)
+    return 2.0 * rows * (_f(parameters) + _f(adapter_parameters)) + 4.0 * rows * _f(context) * _f(width) * _f(layers)
+
+
+def roofline_step_ms(bytes_: ArrayLike, flops: ArrayLike, bandwidth_bytes_per_s: ArrayLike, flops_per_s: ArrayLike) -> FloatArray:
+    """Return the shortest possible step, max(bytes/bandwidth, flops/rate), in milliseconds (NODE section 8)."""
+    return 1e3 * np.maximum(_f(bytes_) / _f(bandwidth_bytes_per_s), _f(flops) / _f(flops_per_s))
+
+
+def interpolate_wait(rho: ArrayLike, grid: FloatArray, waits: FloatArray) -> FloatArray:
+    """Return a wait at utilisation rho from a table, as log-wait linear in 1/(1-rho) (ENGINE section 9).
+
+    Below the grid the first value holds. Above it the wait grows in proportion to 1/(1-rho), as in every
+    single-queue heavy-traffic limit, and is infinite from rho = 1; callers cap it at their queue's bound.
+
+    Parameters
+    ----------
+    rho
+        Utilisation, shape (runs,).
+    grid, waits
+        Increasing utilisations below 1 and positive waits, shape (points,).
+    """
+    load, last = _f(rho), float(grid[-1])
+    with np.errstate(divide="ignore"):
+        stretch = np.where(load < 1.0, 1.0 / np.maximum(1.0 - load, 0.0), np.inf)
+    inside = np.exp(np.interp(np.minimum(stretch, 1.0 / (1.0 - last)), 1.0 / (1.0 - grid), np.log(waits)))
+    return np.where(load <= last, inside, waits[-1] * (1.0 - last) * stretch)
+
+
+def fluid_overload(arrivals: ArrayLike, backlog: ArrayLike, capacity: ArrayLike, queue_limit: ArrayLike) -> Overload:
+    """Advance a fluid queue by one tick: serve up to capacity, keep up to the queue's limit, refuse the rest.
+
+    Served + refused + new backlog equals arrivals + old backlog. All shapes (runs,), all in one unit of work.
+    """
+    offered = _f(arrivals) + _f(backlog)
+    served = np.minimum(offered, _f(capacity))
+    left = offered - served
+    kept = np.minimum(left, _f(queue_limit))
+    return Overload(served, left - kept, kept)
+
+
+def profile_sha256(document: Mapping[str, Any]) -> str:
+    """Return the content hash of a throughput profile: canonical JSON with `provenance.sha256` left out."""
+    provenance = {key: value for key, value in document["provenance"].items() if key != "sha256"}
+    canonical = json.dumps({**document, "provenance": provenance}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,223 @@
+"""The node's bench: measure this machine and write a throughput profile (`python -m reference_node.bench --out FILE`).
+
+Needs torch, numpy and safetensors alone, so that it runs on a bare accelerator image as well as on a laptop. On a CPU
+it uses one thread, because two threads on a shared machine can invert a comparison; on CUDA it uses bf16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+import reference_node
+from models.errors import InputError
+from models.serving import fit_step_time
+from reference_node.adapters import TARGETS
+from reference_node.load import Load, burst_rate, serving_row
+from reference_node.lora import AdapterPool
+from reference_node.measure import (
+    PLANS,
+    BenchPlan,
+    Progress,
+    Rig,
+    decode_sweep,
+    make_adapters,
+    measure_adapter_load,
+    measure_ceilings,
+    prefill_sweep,
+)
+from reference_node.model import random_model
+from reference_node.profile import (
+    SCHEMA_VERSION,
+    BaseModel,
+    DecodeRow,
+    Device,
+    Energy,
+    Fit,
+    Lora,
+    Price,
+    Profile,
+    Provenance,
+    ServingRow,
+    Software,
+    write_profile,
+)
+from reference_node.weights import recipe_sha256
+
+SEED = 2025
+HOST_SLOTS = 1024
+
+
+def stderr_progress(started: float) -> Progress:
+    """Return a progress printer that says the elapsed seconds and the current part on standard error."""
+
+    def say(text: str) -> None:
+        sys.stderr.write(f"[{time.perf_counter() - started:6.1f} s] {text}\n")
+        sys.stderr.flush()
+
+    return say
+
+
+def build_rig(plan: BenchPlan, device_name: str, progress: Progress) -> Rig:
+    """Put model, pool and adapters on the device and measure its ceilings.
+
+    Raises
+    ------
+    InputError
+        When the device does not exist here.
+    """
+    if device_name not in ("cpu", "cuda") or (device_name == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"device {device_name!r} is not available; allowed cpu" + (", cuda" if torch.cuda.is_available() else ""))
+    device = torch.device(device_name)
+    dtype = torch.bfloat16 if device_name == "cuda" else torch.float32
+    if device_name == "cpu":
+        torch.set_num_threads(1)
+    progress(f"device ceilings, {plan.config.parameters() / 1e6:,.1f} M random parameters on {device_name}")
+    bandwidth, flops = measure_ceilings(device, dtype)
+    longest = max(plan.length_max, max(plan.contexts) + plan.steps + 2)
+    model = random_model(plan.config, SEED, device=device_name, dtype=dtype, max_length=longest)
+    pool = AdapterPool(plan.config, slots=plan.slots, rank_max=max(plan.ranks), host_slots=HOST_SLOTS, device=device, dtype=dtype)
+    return Rig(plan, model, pool, make_adapters(plan, dtype), bandwidth, flops)
+
+
+def measure_profile(preset: str, device_name: str, command: str, progress: Progress) -> Profile:
+    """Run every part of the bench and return the (unsealed) profile."""
+    rig = build_rig(PLANS[preset], device_name, progress)
+    with tempfile.TemporaryDirectory() as scratch:
+        loads = measure_adapter_load(rig, Path(scratch), progress)
+    decode = decode_sweep(rig, progress)
+    prefill = prefill_sweep(rig, progress)
+    serving = _serving_rows(rig, progress)
+    return Profile(
+        schema=SCHEMA_VERSION,
+        id=f"{device_name}-{preset}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        node_version=reference_node.__version__,
+        git_rev=_git_revision(),
+        device=_describe_device(rig),
+        software=_describe_software(rig),
+        model=_describe_model(rig, preset),
+        lora=_describe_lora(rig),
+        decode=decode,
+        prefill=prefill,
+        adapter_load=loads,
+        serving=serving,
+        energy=Energy(None, "none"),
+        price=Price(0.0, "assumed"),
+        fit=fit_decode(decode),
+        provenance=Provenance(True, rig.plan.repeats, command, ""),
+    )
+
+
+def fit_decode(rows: Sequence[DecodeRow]) -> Fit:
+    """Fit the step-time line to the decode rows; serving rows take no part."""
+    fitted = fit_step_time(
+        [row.batch for row in rows],
+        [row.distinct_adapters for row in rows],
+        [row.rank for row in rows],
+        [row.context for row in rows],
+        [row.step_ms_p50 for row in rows],
+    )
+    return Fit(**dataclasses.asdict(fitted))
+
+
+def _serving_rows(rig: Rig, progress: Progress) -> list[ServingRow]:
+    """Serve at half, four fifths and 1.3 of capacity; the last two are held out for checking the simulator."""
+    capacity = burst_rate(rig, progress)
+    loads = [Load(0.5 * capacity, 1.0, False, 11), Load(0.8 * capacity, 0.8, True, 12), Load(1.3 * capacity, 1.0, True, 13)]
+    return [serving_row(rig, load, progress) for load in loads]
+
+
+def _describe_device(rig: Rig) -> Device:
+    cuda = rig.model.device.type == "cuda"
+    memory = torch.cuda.get_device_properties(0).total_memory if cuda else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Device(
+        kind="cuda" if cuda else "cpu",
+        name=torch.cuda.get_device_name(0) if cuda else _cpu_name(),
+        count=1,
+        memory_bytes=int(memory),
+        driver=f"CUDA {torch.version.cuda}" if cuda else None,
+        measured_bw_Bps=round(rig.bandwidth, 0),
+        measured_flops=round(rig.flops, 0),
+    )
+
+
+def _describe_software(rig: Rig) -> Software:
+    try:
+        from triton import __version__ as triton_version
+    except ImportError:
+        triton_version = None
+    return Software(
+        python=platform.python_version(),
+        torch=torch.__version__,
+        triton=triton_version,
+        attention_impl="sdpa-static-kv",
+        cuda_graphs=False,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _describe_model(rig: Rig, preset: str) -> BaseModel:
+    config, size = rig.plan.config, rig.model.embed.element_size()
+    return BaseModel(
+        arch=f"llama-{preset}",
+        params=config.parameters(),
+        streamed_bytes=config.streamed_parameters() * size,
+        kv_bytes_per_token=2 * config.layers * config.kv_heads * config.head_dim * size,
+        dtype=str(rig.model.dtype).removeprefix("torch."),
+        weights_sha256=recipe_sha256(config, SEED, rig.model.device.type, rig.model.dtype),
+        random_weights=True,
+    )
+
+
+def _describe_lora(rig: Rig) -> Lora:
+    rank = rig.plan.ranks[-1]
+    return Lora(rank, list(TARGETS), rig.pool.nbytes_per_adapter(rank), rig.plan.slots, HOST_SLOTS)
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return names[0] if names else platform.machine()
+
+
+def _git_revision() -> str:
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True)  # noqa: S607
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line, measure, write the profile, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m reference_node.bench", description="Measure this machine as a LoRA serving node.")
+    parser.add_argument("--out", type=Path, required=True, help="profile to write (JSON)")
+    parser.add_argument("--preset", choices=sorted(PLANS), default="tiny", help="model shape (default: tiny)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args(arguments)
+    progress = stderr_progress(time.perf_counter())
+    command = f"python -m reference_node.bench --preset {options.preset} --device {options.device}"
+    try:
+        profile = write_profile(measure_profile(options.preset, options.device, command, progress), options.out)
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    progress(f"wrote {options.out}: fit r2 {profile.fit.r2:.4f}, largest error {100 * profile.fit.max_rel_err:.1f} %")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Open-loop load: Poisson arrivals that do not wait for answers, adapters drawn by Zipf popularity, one row per run.
+
+Everything is seeded; the order of requests is a function of (seed, rate). Latencies count from the scheduled arrival,
+not from when the loop got round to it, so a busy engine cannot hide its own queue.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.serving import zipf_popularity
+from reference_node.engine import Completion, Engine, Request
+from reference_node.measure import Progress, Rig
+from reference_node.profile import Quantiles, ServingRow, Slo
+
+# MLPerf Inference, Llama-2-70B interactive: p99 bounds on time to first token and time per output token.
+INTERACTIVE = Slo(ttft_ms=450.0, tpot_ms=40.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One run's traffic.
+
+    Parameters
+    ----------
+    rate
+        Requests per second; infinite means all at once.
+    zipf_alpha
+        Exponent of adapter popularity.
+    holdout
+        Whether the row is kept from every fit.
+    seed
+        Of arrivals, adapters and prompts.
+    """
+
+    rate: float
+    zipf_alpha: float
+    holdout: bool
+    seed: int
+
+
+def burst_rate(rig: Rig, progress: Progress) -> float:
+    """Return requests per second when all requests arrive at once: the engine's capacity for this traffic."""
+    progress("serving: capacity probe")
+    completions, _, _ = _drive(rig, Load(float("inf"), 1.0, False, 1), min(rig.plan.requests, 160))
+    return len(completions) / max(c.token_times_s[-1] for c in completions)
+
+
+def serving_row(rig: Rig, load: Load, progress: Progress) -> ServingRow:
+    """Serve one open-loop run and describe it."""
+    progress(f"serving: {load.rate:.1f} requests/s, {rig.plan.adapters} adapters, Zipf {load.zipf_alpha:g}")
+    completions, counters, kv_peak = _drive(rig, load, rig.plan.requests)
+    done = [c for c in completions if not c.error]
+    ttft = np.array([c.token_times_s[0] - c.submitted_s for c in done]) * 1e3
+    e2e = np.array([c.token_times_s[-1] - c.submitted_s for c in done]) * 1e3
+    tpot = np.array([(c.token_times_s[-1] - c.token_times_s[0]) / max(len(c.tokens) - 1, 1) for c in done]) * 1e3
+    itl = np.concatenate([np.diff(c.token_times_s) for c in done]) * 1e3
+    good = (ttft <= INTERACTIVE.ttft_ms) & (tpot <= INTERACTIVE.tpot_ms)
+    duration = max(c.token_times_s[-1] for c in done)
+    loads = counters["hit"] + counters["host_load"] + counters["disk_load"]
+    return ServingRow(
+        holdout=load.holdout,
+        arrival_rate=round(load.rate, 4),
+        zipf_alpha=load.zipf_alpha,
+        adapters=rig.plan.adapters,
+        cache_policy=rig.pool.policy,
+        batch_max=max(rig.plan.batches),
+        rank=rig.plan.ranks[-1],
+        input_tokens=rig.plan.input_tokens,
+        output_tokens=rig.plan.output_tokens,
+        duration_s=round(duration, 4),
+        completed=len(done),
+        failed=len(completions) - len(done),
+        output_tok_s=round(sum(len(c.tokens) for c in done) / duration, 2),
+        goodput=round(float(good.sum()) / duration, 4),
+        slo=INTERACTIVE,
+        ttft_ms=_quantiles(ttft),
+        tpot_ms=_quantiles(tpot),
+        itl_ms=_quantiles(itl),
+        e2e_ms=_quantiles(e2e),
+        kv_used_peak=round(kv_peak, 4),
+        hit_rate=round(counters["hit"] / max(loads, 1), 4),
+        preemptions=0,
+    )
+
+
+def schedule(rig: Rig, load: Load, count: int) -> list[tuple[float, Request]]:
+    """Return (arrival second, request) pairs of a run."""
+    generator = np.random.default_rng([load.seed, 1])
+    gaps = generator.exponential(1.0, count) / load.rate
+    names = [rig.pool.add(adapter) for adapter in rig.adapters[rig.plan.ranks[-1]][: rig.plan.adapters]]
+    picks = generator.choice(len(names), count, p=zipf_popularity(len(names), load.zipf_alpha))
+    prompts = generator.integers(0, rig.plan.config.vocab_size, (count, rig.plan.input_tokens)).tolist()
+    return [
+        (float(at), Request(f"q{i}", tuple(prompts[i]), rig.plan.output_tokens, names[picks[i]]))
+        for i, at in enumerate(np.cumsum(gaps) if np.isfinite(load.rate) else np.zeros(count))
+    ]
+
+
+def _drive(rig: Rig, load: Load, count: int) -> tuple[list[Completion], Counter[str], float]:
+    """Run the engine against a schedule; times in completions are seconds from the run's start."""
+    plan = schedule(rig, load, count)
+    engine = rig.engine(max(rig.plan.batches), rig.plan.input_tokens + rig.plan.output_tokens)
+    began = time.perf_counter()
+    engine.clock = lambda: time.perf_counter() - began
+    before, done, next_, peak = Counter(rig.pool.counters), [], 0, 0.0
+    while len(done) < count:
+        now = engine.clock()
+        while next_ < count and plan[next_][0] <= now:
+            engine.submit(plan[next_][1])
+            engine.waiting[-1].submitted_s = plan[next_][0]
+            next_ += 1
+        if not engine.waiting and not engine.running:
+            time.sleep(max(0.0, plan[next_][0] - engine.clock()))
+            continue
+        done += engine.step()
+        peak = max(peak, _kv_share(engine))
+    return done, rig.pool.counters - before, peak
+
+
+def _kv_share(engine: Engine) -> float:
+    used = sum(len(entry.request.prompt) + len(entry.tokens) for entry in engine.running)
+    return used / (engine.batch_max * engine.length_max)
+
+
+def _quantiles(values: np.ndarray) -> Quantiles:
+    p50, p90, p99 = (round(float(x), 5) for x in np.percentile(values, [50, 90, 99]))
+    return Quantiles(p50, p90, p99)

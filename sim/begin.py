@@ -1,0 +1,141 @@
+"""Beginning: the world of day 0 before anything has moved.
+
+Rule decided here: traits come from keyed draws of day 0, the initial state from the scenario alone, never from what
+a proposal changes. Holders' balances are lognormal, which fits both the Gini and the top-1 % share that were
+measured over ERC-20 tokens, and are made integer weights.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.market import pool_from_depth
+from models.units import MICRO_USD_PER_USD
+from sim import draws
+from sim.accounts import BUCKET_ROLES
+from sim.draws import Decision
+from sim.economy import Economy
+from sim.governed_columns import GovernedColumns
+from sim.ledger import Journal, at, move
+from sim.states.governance import begin_state as begin_governance
+from sim.states.holding import BridgeState, HoldingState, MarketState
+from sim.states.record import RecordState
+from sim.states.usage import begin_state as begin_usage
+from sim.world import UsdLog, World, empty_accounts
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+WEIGHT_SCALE = 10**6
+"""Integer weight of a median holder, so that the smallest keeps several digits."""
+
+
+def begin_world(economy: Economy, runs: Int, witness: int | None = None) -> World:
+    """Return the world of a batch on day 0, with the cap minted and nothing unlocked.
+
+    Parameters
+    ----------
+    economy
+        Static data.
+    runs
+        Run numbers, int64 (runs,).
+    witness
+        Run whose journal is kept entry by entry, or None.
+
+    Returns
+    -------
+    World
+        State before the first day.
+    """
+    runs = np.asarray(runs, np.int64)
+    row = int(np.flatnonzero(runs == witness)[0]) if witness is not None else None
+    balances, expected_world, holdings, expected_agent = empty_accounts(len(runs), economy.layout)
+    market = _market(economy, runs)
+    world = World(
+        runs=runs, layout=economy.layout, journal=Journal(witness_row=row), usd=UsdLog(),
+        balances=balances, expected_world=expected_world, holdings=holdings, expected_agent=expected_agent,
+        earned=np.zeros((len(runs), economy.layout.agents), np.int64), dust=np.zeros(len(runs), np.int64),
+        income=np.zeros((len(runs), economy.layout.agents), np.int64),
+        price_usd=np.full(len(runs), float(economy.scenario.market.open_price.value)),
+        governed=GovernedColumns.begin(len(runs)), market=market, bridge=_bridge(economy, runs),
+        holding=_holding(economy, runs), usage=begin_usage(economy, runs), governance=begin_governance(economy, runs),
+        record=RecordState.begin(len(runs), economy.days),
+    )  # fmt: skip
+    for role in BUCKET_ROLES:
+        cap = int(economy.vested[role][-1]) + economy.unvested_after[role]
+        move(world, "G1", None, at(f"vesting.{role}"), np.full(len(runs), cap, np.int64))
+    return world
+
+
+def _market(economy: Economy, runs: Int) -> MarketState:
+    market = economy.scenario.market
+    count, price = len(runs), float(market.open_price.value)
+    fee_bps = round(float(market.fee.value) * 10_000)
+    depth = round(float(market.depth_2pct.value) * MICRO_USD_PER_USD)
+    x, y = pool_from_depth(depth, price, fee_bps=fee_bps)
+    zeros = np.zeros(count, np.int64)
+    orders = (count, economy.layout.agents)
+    return MarketState(
+        pool_micro_usd=np.full(count, y, np.int64), sell_orders=np.zeros(orders, np.int64),
+        buy_orders=np.zeros(orders, np.int64), treasury_sell=zeros.copy(), venue_target=np.full(count, x, np.int64),
+        sold_gwei=zeros, bought_gwei=zeros, buyback_micro_usd=zeros, price_path=np.full((count, 31), price),
+        peak_usd=np.full(count, price), inflow_usd_per_month=_inflow(economy, runs), quote_deviation=np.zeros(count),
+    )  # fmt: skip
+
+
+def _inflow(economy: Economy, runs: Int) -> Float:
+    """Draw each run's outside net inflow in USD a month from its prior."""
+    parameter = economy.scenario.market.outside_net_inflow
+    if parameter.prior is None:
+        return np.full(len(runs), float(parameter.value))
+    u = draws.uniform(economy.seed, Decision.PRIOR, runs, 0, "world", 1)[:, 0]
+    return parameter.prior.quantile(u)
+
+
+def _bridge(economy: Economy, runs: Int) -> BridgeState:
+    orders = (len(runs), economy.layout.agents)
+    return BridgeState(
+        deposit_orders=np.zeros(orders, np.int64),
+        withdraw_orders=np.zeros(orders, np.int64),
+        treasury_withdraw=np.zeros(len(runs), np.int64),
+        escrow=np.zeros(len(runs), np.int64),
+    )
+
+
+def _holding(economy: Economy, runs: Int) -> HoldingState:
+    agents = economy.scenario.agents
+    hedged = _uniform(economy, Decision.TRAIT_HEDGED, runs, "investors") < float(agents.investors.sell.hedged.value)
+    zeros = np.zeros(len(runs), np.int64)
+    return HoldingState(
+        taste=_every_class(economy, Decision.TRAIT_TASTE, runs),
+        haste=_every_class(economy, Decision.TRAIT_HASTE, runs),
+        hedged=hedged,
+        baseline_holding=_lognormal_weights(economy, runs, float(agents.holders.balances.lognormal_sigma.value)),
+        airdrop_weights=_even_weights(economy, Decision.TRAIT_AIRDROP, runs, "holders"),
+        investor_weights=_even_weights(economy, Decision.TRAIT_SHARE, runs, "investors"),
+        team_weights=_even_weights(economy, Decision.TRAIT_SHARE, runs, "team"),
+        trader_weights=_even_weights(economy, Decision.TRAIT_SHARE, runs, "traders"),
+        days_since_receipt=zeros.copy(), gopen_supply=zeros.copy(), staking_paid=zeros, staking_paid_emission=zeros,
+        emitted=zeros,
+    )  # fmt: skip
+
+
+def _uniform(economy: Economy, decision: Decision, runs: Int, name: str) -> Float:
+    return draws.uniform(economy.seed, decision, runs, 0, name, economy.layout.count(name))
+
+
+def _every_class(economy: Economy, decision: Decision, runs: Int) -> Float:
+    return np.concatenate([_uniform(economy, decision, runs, name) for name, _ in economy.layout.counts], axis=1)
+
+
+def _even_weights(economy: Economy, decision: Decision, runs: Int, name: str) -> Int:
+    """Integer weights between 0.5 and 1.5 of the mean."""
+    return np.floor((0.5 + _uniform(economy, decision, runs, name)) * WEIGHT_SCALE).astype(np.int64)
+
+
+def _lognormal_weights(economy: Economy, runs: Int, sigma: float) -> Int:
+    count = economy.layout.count("holders")
+    z = draws.normal(economy.seed, Decision.TRAIT_BALANCE, runs, 0, "holders", count)
+    return np.maximum(np.floor(np.exp(np.minimum(z * sigma, math.log(1e11))) * WEIGHT_SCALE), 1).astype(np.int64)

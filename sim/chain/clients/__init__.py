@@ -1,0 +1,1 @@
+"""One client per contract: typed calls in, decoded events and errors out."""

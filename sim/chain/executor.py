@@ -1,0 +1,195 @@
+"""Executor: turns the steps of a replay into transactions on the two chains.
+
+Rule decided here: which contract or transfer carries out each action, and that a contract's own computation (what a
+vesting contract releases, what a claim pays) has to equal the ledger's amount at once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sim.chain.abi import Reverted
+from sim.chain.backend import ChainError
+from sim.chain.journal import ReconciliationError, home
+from sim.chain.moves import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sim.chain.accounts import AccountBook
+    from sim.chain.backend import Receipt
+    from sim.chain.bridge import Bridge
+    from sim.chain.claims import ClaimBook
+    from sim.chain.clock import SandboxClock
+    from sim.chain.deployment import Deployment
+    from sim.chain.plan import Step
+
+
+@dataclass(slots=True)
+class Spent:
+    """Gas and number of transactions that an account sent."""
+
+    gas_used: int = 0
+    transactions: int = 0
+
+
+class Executor:
+    """Executes steps and keeps count of gas by sender.
+
+    Parameters
+    ----------
+    deployment, bridge, book, claims, clock
+        The parts of one witness run.
+    """
+
+    def __init__(
+        self, deployment: Deployment, bridge: Bridge, book: AccountBook, claims: ClaimBook, clock: SandboxClock
+    ) -> None:
+        self._d, self._bridge, self._book, self._claims, self._clock = deployment, bridge, book, claims, clock
+        self._unit = deployment.spec.unit_wei
+        self._withdrawals: dict[int, int] = {}
+        self._unproven: list[int] = []
+        self.spent: defaultdict[str, Spent] = defaultdict(Spent)
+        self._run: Mapping[Action, Callable[[Step], Receipt | None]] = {
+            Action.TRANSFER_L1: self._transfer_l1,
+            Action.TRANSFER_L2: self._transfer_l2,
+            Action.FUND: self._transfer_l2,
+            Action.BURN: self._burn,
+            Action.WRAP: self._wrap,
+            Action.UNWRAP: self._unwrap,
+            Action.DEPOSIT: self._deposit,
+            Action.CREDIT: self._credited,
+            Action.WITHDRAW: self._withdraw,
+            Action.PAY_OUT: self._pay_out,
+            Action.CLAIM: self._claim,
+        }
+
+    def begin_day(self, day: int) -> None:
+        """Go to a day: deposits that are due are credited, withdrawals that an output covers are proved."""
+        self._clock.move_to(day)
+        waiting = []
+        for number in self._unproven:
+            if self._bridge.provable_at(number) <= self._clock.now:
+                self._bridge.prove(number)
+            else:
+                waiting.append(number)
+        self._unproven = waiting
+
+    def execute(self, steps: Sequence[Step], earned: Mapping[str, int]) -> None:
+        """Execute the steps of one day in order.
+
+        Raises
+        ------
+        ReconciliationError
+            If the chain refuses a step or a contract computes another amount, with account and day.
+        """
+        released = self._release(steps)
+        claims = {s.target: s.amount for s in steps if s.action is Action.CLAIM}
+        posted = False
+        for step in steps:
+            if step.action is Action.RELEASE:
+                self._pass_on(step, released)
+                continue
+            if step.action is Action.CLAIM and not posted:
+                self._count("distributor", self._claims.post(claims, earned))
+                posted = True
+            try:
+                self._count(step.source, self._run[step.action](step))
+            except (Reverted, ChainError, LookupError) as error:
+                raise ReconciliationError(step.source, step.day, f"{step.flow} to {step.target}: {error}") from error
+
+    def post_epoch(self, earned: Mapping[str, int], log_root: bytes, log_size: int) -> None:
+        """Post what waits at the distributor's poster, with no claims at once."""
+        self._count("distributor", self._claims.post({}, earned, log_root, log_size))
+
+    def _count(self, account: str, receipt: Receipt | None) -> None:
+        if receipt is not None:
+            spent = self.spent[account]
+            spent.gas_used += receipt.gas_used
+            spent.transactions += 1
+
+    def _release(self, steps: Sequence[Step]) -> dict[str, str]:
+        """Release every bucket of the day and compare with the ledger; return who was paid, by bucket account."""
+        expected: defaultdict[str, int] = defaultdict(int)
+        for step in steps:
+            if step.action is Action.RELEASE:
+                expected[step.source] += step.amount * self._unit
+        payees = {}
+        for account, wei in expected.items():
+            bucket = account.removeprefix("vesting.")
+            payees[account] = account
+            if bucket in self._d.vesting:
+                payees[account] = self._release_bucket(account, bucket, wei, steps[0].day)
+        return payees
+
+    def _release_bucket(self, account: str, bucket: str, expected_wei: int, day: int) -> str:
+        client = self._d.vesting[bucket]
+        due = client.releasable()
+        if due:
+            amount, receipt = client.release(self._book.address("deployer"))
+            self._count(account, receipt)
+            due = amount
+        if due != expected_wei:
+            raise ReconciliationError(
+                account, day, f"the contract releases {due} wei; the ledger says {expected_wei} wei"
+            )
+        return next(b.beneficiary for b in self._d.spec.buckets if b.name == bucket)
+
+    def _pass_on(self, step: Step, payees: Mapping[str, str]) -> None:
+        """Hand a released amount from the beneficiary, or from a bucket without a contract, to its account."""
+        payee = payees[step.source]
+        if payee != step.target:
+            receipt = self._d.token.transfer(
+                self._book.address(payee), self._book.address(step.target), step.amount * self._unit
+            )
+            self._count(step.source, receipt)
+
+    def _transfer_l1(self, step: Step) -> Receipt:
+        return self._d.token.transfer(
+            self._book.address(step.source), self._book.address(step.target), step.amount * self._unit
+        )
+
+    def _transfer_l2(self, step: Step) -> Receipt:
+        return self._d.l2.send(
+            self._book.address(step.source), self._book.address(step.target), value=step.amount * self._unit
+        )
+
+    def _burn(self, step: Step) -> Receipt:
+        return self._d.token.burn(self._book.address(step.source), step.amount * self._unit)
+
+    def _wrap(self, step: Step) -> Receipt:
+        return self._d.gopen.deposit(self._book.address(step.source), step.amount * self._unit)
+
+    def _unwrap(self, step: Step) -> Receipt:
+        return self._d.gopen.withdraw(self._book.address(step.source), step.amount * self._unit)
+
+    def _deposit(self, step: Step) -> Receipt:
+        payee = self._book.address(home(step.target, "l2"))
+        return self._bridge.deposit(self._book.address(step.source), step.amount * self._unit, payee)[1]
+
+    def _credited(self, step: Step) -> None:
+        """A deposit is credited by the bridge when its time has come; nothing is sent."""
+
+    def _withdraw(self, step: Step) -> Receipt:
+        payee = self._book.address(home(step.target, "l1"))
+        number, receipt = self._bridge.initiate_withdrawal(
+            self._book.address(step.source), step.amount * self._unit, payee
+        )
+        self._withdrawals[step.transit] = number
+        self._unproven.append(number)
+        return receipt
+
+    def _pay_out(self, step: Step) -> Receipt:
+        number = self._withdrawals.pop(step.transit)
+        self._clock.move_to(step.day, self._bridge.payable_at(number))
+        return self._bridge.finalise(number)
+
+    def _claim(self, step: Step) -> Receipt:
+        paid, receipt = self._claims.claim(step.target)
+        if paid != step.amount * self._unit:
+            raise ReconciliationError(
+                step.target, step.day, f"the distributor pays {paid} wei; the ledger says {step.amount * self._unit}"
+            )
+        return receipt

@@ -1,0 +1,1 @@
+"""Commands of `olsim`: one module each, a plain function with typer annotations."""

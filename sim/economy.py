@@ -1,0 +1,78 @@
+"""The economy: everything about a scenario that does not change from run to run.
+
+Rule decided here: what phases may look up beside the world: the scenario, the calendar, the vesting paths and the
+fleet model. It is read only, picklable and shared by all batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from models.vesting import Schedule
+    from sim.scenario.schema import Scenario
+    from sim.serving.fleet import FleetModel
+    from sim.world import Layout
+
+Int = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Economy:
+    """Static data of a simulation.
+
+    Parameters
+    ----------
+    scenario
+        The resolved scenario.
+    layout
+        The agent axis.
+    days
+        Last day; rows are 0 .. days.
+    schedules
+        Bucket name -> vesting schedule.
+    roles
+        Bucket name -> role (one of `sim.accounts.BUCKET_ROLES`).
+    vested
+        Role -> vested gwei at the end of each day, int64 (days + 1,).
+    unvested_after
+        Role -> gwei still unvested at the end of the last day.
+    month_of_day
+        Whole calendar months from the start to each day, int64 (days + 1,).
+    epoch_end
+        Whether a settlement epoch (calendar month from the start) ends with the day, bool (days + 1,).
+    day_of_month
+        Days since the beginning of the month from the start, int64 (days + 1,), 0 on the first.
+    days_to_cliff
+        Days from each day to the next insider instalment that raises the monthly flow, int64 (days + 1,); a large
+        number where none follows.
+    fleet
+        Capacity and latency of the serving fleet.
+    """
+
+    scenario: Scenario
+    layout: Layout
+    days: int
+    schedules: dict[str, Schedule]
+    roles: dict[str, str]
+    vested: dict[str, Int]
+    unvested_after: dict[str, int]
+    month_of_day: Int
+    epoch_end: NDArray[np.bool_]
+    day_of_month: Int
+    days_to_cliff: Int
+    fleet: FleetModel
+
+    @property
+    def seed(self) -> int:
+        """The scenario's seed: the key of every draw."""
+        return int(self.scenario.runs.seed)
+
+    def date_of(self, day: int) -> date:
+        """Return the calendar date of a day."""
+        return self.scenario.start + timedelta(days=day)

@@ -1,0 +1,1 @@
+"""Experiments: runs of a scenario in parallel, stored unit by unit, and statistics over them."""

@@ -1,0 +1,49 @@
+"""Gas: L2 fees as explicit transfers.
+
+Rule decided here: an action costs gas units x gas price, both parameters of the scenario; who cannot pay the whole
+fee pays what the wallet holds. The vault is divided at settlement (flow C2).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.ledger import Int, at, move
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.world import World
+
+
+def fee(economy: Economy, action: str) -> int:
+    """Return the fee of one action in gwei, from ``gas.actions`` and ``gas.price``.
+
+    Raises
+    ------
+    AttributeError
+        If the scenario prices no such action.
+    """
+    gas = economy.scenario.gas
+    return math.floor(getattr(gas.actions, action).value * gas.price.value)
+
+
+def charge(world: World, economy: Economy, agent_class: str, action: str, count: Int) -> None:
+    """Take the fee of `count` actions per agent from ``wallet.l2`` into the gas vault.
+
+    Parameters
+    ----------
+    world, economy
+        The world and its static data.
+    agent_class
+        Class of the agents that act.
+    action
+        Name under ``gas.actions``.
+    count
+        Actions per agent, int64 or bool (runs, agents of the class).
+    """
+    owed = count.astype(np.int64) * fee(economy, action)
+    paid = np.minimum(owed, world.agent_balance("wallet.l2", agent_class))
+    move(world, "C2", at("wallet.l2", agent_class), at("gas_vault"), paid)

@@ -1,0 +1,1 @@
+"""Governance in the simulation: delegation, proposals and votes, step by step as the contracts run them."""

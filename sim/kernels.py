@@ -1,0 +1,90 @@
+"""Fused kernels: the only file with numba.
+
+Rule decided here: every kernel has a plain numpy reference (`sim/draws.py` or beside its caller) and a test holds
+them equal, integer for integer. Nothing is compiled on import; compiled code is cached on disk.
+
+Philox4x32-10 is the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
+(SC11); its known-answer vectors are those of the Random123 library.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+_M0 = np.uint64(0xD2511F53)
+_M1 = np.uint64(0xCD9E8D57)
+_W0 = np.uint64(0x9E3779B9)
+_W1 = np.uint64(0xBB67AE85)
+_LOW = np.uint64(0xFFFFFFFF)
+_32 = np.uint64(32)
+
+
+@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _block(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    for _ in range(10):
+        p0 = _M0 * c0
+        p1 = _M1 * c2
+        c0, c1, c2, c3 = (p1 >> _32) ^ c1 ^ k0, p1 & _LOW, (p0 >> _32) ^ c3 ^ k1, p0 & _LOW
+        k0 = (k0 + _W0) & _LOW
+        k1 = (k1 + _W1) & _LOW
+    return c0, c1, c2, c3
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def philox_words(  # type: ignore[no-untyped-def]
+    seed, stream, runs, day, first_agent, word, out
+):
+    """Fill `out` (runs, agents), uint32, with word `word` of block (agent, day, run, stream) under key `seed`.
+
+    Parameters
+    ----------
+    seed, stream, day, first_agent, word
+        uint64 scalars; `first_agent` is the agent word of column 0.
+    runs
+        Run numbers, uint64 (runs,).
+    out
+        uint32 (runs, agents), written.
+    """
+    k0 = seed & _LOW
+    k1 = seed >> _32
+    for r in range(out.shape[0]):
+        for a in range(out.shape[1]):
+            c0, c1, c2, c3 = _block(first_agent + np.uint64(a), day, runs[r], stream, k0, k1)
+            if word == 0:
+                out[r, a] = c0
+            elif word == 1:
+                out[r, a] = c1
+            elif word == 2:
+                out[r, a] = c2
+            else:
+                out[r, a] = c3
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def row_totals(holdings, totals, least):  # type: ignore[no-untyped-def]
+    """Sum and least element of each (account, run) row of `holdings` (accounts, runs, agents), int64.
+
+    Parameters
+    ----------
+    holdings
+        int64 (accounts, runs, agents).
+    totals, least
+        int64 (runs, accounts), written.
+    """
+    for k in range(holdings.shape[0]):
+        for r in range(holdings.shape[1]):
+            total = np.int64(0)
+            low = np.int64(2**63 - 1)
+            for a in range(holdings.shape[2]):
+                x = holdings[k, r, a]
+                total += x
+                low = min(low, x)
+            totals[r, k] = total
+            least[r, k] = low
+
+
+def new_words(runs: int, agents: int) -> NDArray[np.uint32]:
+    """Return an uninitialised uint32 array (runs, agents) for `philox_words`."""
+    return np.empty((runs, agents), np.uint32)

@@ -1,0 +1,69 @@
+"""Emission: the community pool spent on dated programmes.
+
+Rule decided here: a programme's monthly budget falls due by cumulative floor over the days of the calendar month,
+so a month pays exactly its budget. A pool that holds less pays less: programmes come in the order contributors,
+builders, stakers, operators. What is not spent stays in the pool.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.apportion import apportion
+from models.emission import daily_part
+from sim.ledger import at, move
+from sim.payouts import credit
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.world import World
+
+Int = NDArray[np.int64]
+
+
+def advance(world: World, economy: Economy) -> None:
+    """Pay initial holders, airdrops and the programmes of the day (flows E1 to E4)."""
+    _airdrops(world, economy)
+    spent = _pay_earners(world, economy, "contributors", world.usage.contributor_weights)
+    spent = spent + _pay_earners(world, economy, "builders", world.usage.builder_weights)
+    stakers = _affordable(world, due_today(world, economy, "stakers"))
+    move(world, "E3", at("pool.community.l2"), at("staking_rewards"), stakers)
+    shortfall = np.minimum(world.usage.operator_shortfall, due_today(world, economy, "operators"))
+    operators = _affordable(world, shortfall)
+    move(world, "E4", at("pool.community.l2"), at("operators_pot"), operators)
+    world.holding.staking_paid_emission = stakers
+    world.holding.emitted = spent + stakers + operators
+
+
+def due_today(world: World, economy: Economy, programme: str) -> Int:
+    """Return a programme's part of today, gwei (runs,); a parameter that is off pays nothing."""
+    budget = np.maximum(world.governed.read(f"emission.monthly.{programme}"), 0)
+    return daily_part(budget, economy.scenario.start, economy.date_of(world.day))
+
+
+def _affordable(world: World, wanted: Int) -> Int:
+    return np.minimum(wanted, world.world_balance("pool.community.l2"))
+
+
+def _airdrops(world: World, economy: Economy) -> None:
+    emission = economy.scenario.emission
+    today = economy.date_of(world.day)
+    initial = int(emission.initial_holders.value) if world.day == 0 else 0
+    dropped = sum(int(amount) for start, amount in emission.airdrops.values if start == today) if emission.airdrops else 0
+    for amount, weights in ((initial, world.holding.baseline_holding), (dropped, world.holding.airdrop_weights)):
+        if amount:
+            held = np.minimum(np.int64(amount), world.world_balance("pool.community.l1"))
+            move(world, "E1", at("pool.community.l1"), at("wallet.l1", "holders"), apportion(held, weights))
+    if initial or dropped:
+        world.holding.days_since_receipt[:] = 0
+
+
+def _pay_earners(world: World, economy: Economy, programme: str, weights: Int) -> Int:
+    someone = weights.any(axis=1)
+    amount = np.where(someone, _affordable(world, due_today(world, economy, programme)), 0)
+    move(world, "E2", at("pool.community.l2"), at("distributor"), amount)
+    credit(world, programme, apportion(amount, weights))
+    return amount

@@ -1,0 +1,170 @@
+"""Holders: who sells, stakes, wraps and bridges.
+
+Rule decided here: those who received an airdrop sell by the survival curve that airdrops showed; insiders sell a
+monthly share unless their tokens were sold forward; earners who withdrew to L1 sell what arrives. Participants
+revisit a target portfolio (stake, GOPEN) every `plan.every` days, each agent on its own day of the cycle. Decisions
+see yesterday's close; a decision is a float only until it is floored to gwei once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.behaviour import cliff_anticipation, daily_rate_from_monthly, survival_hazard
+from sim import draws, gas
+from sim.draws import Decision
+from sim.ledger import at, move
+from sim.phases.staking import STAKERS
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.world import World
+
+Int = NDArray[np.int64]
+DUST = 10**9
+"""Moves below one token are not worth an agent's attention, in gwei."""
+
+SELLERS_ON_ARRIVAL = ("contributors", "builders", "operators")
+"""Classes that come to L1 in order to sell."""
+
+
+def advance(world: World, economy: Economy) -> None:
+    """Place the day's sell orders and move participants towards their plans (flows H1 and S1)."""
+    _sell_holders(world, economy)
+    _sell_insiders(world, economy)
+    _sell_ahead(world, economy)
+    for name in SELLERS_ON_ARRIVAL:
+        _order(world, name, world.agent_balance("wallet.l1", name))
+    for name in STAKERS:
+        _follow_plan(world, economy, name)
+    world.holding.days_since_receipt += 1
+
+
+def _order(world: World, name: str, amount: Int) -> None:
+    world.market.sell_orders[:, world.layout.slice(name)] += amount
+
+
+def _sell_holders(world: World, economy: Economy) -> None:
+    curve = economy.scenario.agents.holders.sell.survival
+    hazard = survival_hazard(world.holding.days_since_receipt, curve.scale.value, curve.exponent.value)
+    count = world.layout.count("holders")
+    u = draws.uniform(economy.seed, Decision.HOLDER_SELL, world.runs, world.day, "holders", count)
+    _order(world, "holders", np.where(u < hazard[:, None], world.agent_balance("wallet.l1", "holders"), 0))
+
+
+def _sell_insiders(world: World, economy: Economy) -> None:
+    agents = economy.scenario.agents
+    for name, monthly in (("investors", agents.investors.sell.monthly), ("team", agents.team.sell.monthly)):
+        amount = np.floor(world.agent_balance("wallet.l1", name) * daily_rate_from_monthly(float(monthly.value)))
+        if name == "investors":
+            amount = np.where(world.holding.hedged, 0, amount)
+        _order(world, name, amount.astype(np.int64))
+
+
+def _sell_ahead(world: World, economy: Economy) -> None:
+    """Let traders sell over the lead time before an insider instalment that raises the flow (hedges of investors)."""
+    lead = economy.scenario.agents.investors.sell.lead.value.days
+    share = float(economy.scenario.market.traders_anticipate.value)
+    weight = cliff_anticipation(int(economy.days_to_cliff[world.day]), lead)
+    if share and weight:
+        amount = np.floor(world.agent_balance("wallet.l1", "traders") * (share * weight)).astype(np.int64)
+        _order(world, "traders", amount)
+
+
+def _follow_plan(world: World, economy: Economy, name: str) -> None:
+    """Move the agents whose day it is towards their target of stake and GOPEN."""
+    plan = getattr(economy.scenario.agents, name).plan
+    every = plan.every.value.days
+    all_columns = world.layout.slice(name)
+    own = slice(world.day % every, None, every)
+    if own.start >= all_columns.stop - all_columns.start:
+        return
+    taste = world.holding.taste[:, all_columns][:, own]
+    takes_part = taste < float(plan.participate.value)
+    held = {key: world.agent_balance(key, name)[:, own] for key in ("wallet.l1", "wallet.l2", "stake", "wrapped")}
+    total = held["wallet.l1"] + held["wallet.l2"] + held["stake"] + held["wrapped"]
+    want_stake = np.where(takes_part, _part(total, float(plan.stake.value)), 0)
+    want_wrap = np.where(takes_part, _part(total, float(plan.wrap.value)), 0)
+    lack_stake = _lack(want_stake, held["stake"])
+    lack_wrap = _lack(want_wrap, held["wrapped"])
+    to_stake = np.minimum(lack_stake, held["wallet.l2"])
+    to_wrap = np.minimum(lack_wrap, held["wallet.l2"] - to_stake)
+    idle = held["wallet.l2"] - to_stake - to_wrap
+    missing = lack_stake + lack_wrap - to_stake - to_wrap
+    _spread(world.bridge.deposit_orders[:, all_columns], own, np.minimum(missing, held["wallet.l1"]))
+    if name not in SELLERS_ON_ARRIVAL:
+        _spread(world.bridge.withdraw_orders[:, all_columns], own, np.where(idle > DUST, idle, 0))
+    _unstake(world, economy, name, own, np.where(missing > 0, 0, _excess(held["stake"], want_stake)))
+    _wrap(world, economy, name, own, to_wrap, _excess(held["wrapped"], want_wrap))
+    _stake(world, economy, name, own, to_stake)
+
+
+def _part(total: Int, share: float) -> Int:
+    return np.floor(total * share).astype(np.int64)
+
+
+def _lack(want: Int, have: Int) -> Int:
+    """What is missing, unless it is less than a tenth of the target or dust."""
+    gap = want - have
+    return np.where((gap > DUST) & (gap > want // 10), gap, 0)
+
+
+def _excess(have: Int, want: Int) -> Int:
+    """What is too much, unless it is less than a fifth of the target or dust."""
+    gap = have - want
+    return np.where((gap > DUST) & (gap > want // 5), gap, 0)
+
+
+def _spread(orders: Int, own: slice, amount: Int) -> None:
+    orders[:, own] += amount
+
+
+def _full(world: World, name: str, own: slice, amount: Int) -> Int:
+    """Return amounts of the chosen agents as an array over the whole class."""
+    out = np.zeros((world.count, world.layout.count(name)), np.int64)
+    out[:, own] = amount
+    return out
+
+
+def _stake(world: World, economy: Economy, name: str, own: slice, amount: Int) -> None:
+    if amount.any():
+        move(world, "S1", at("wallet.l2", name), at("stake", name), _full(world, name, own, amount))
+        gas.charge(world, economy, name, "stake", _full(world, name, own, (amount > 0).astype(np.int64)))
+
+
+def _unstake(world: World, economy: Economy, name: str, own: slice, amount: Int) -> None:
+    """Start unbonding; how long it takes is the lock class of the agent, by its taste."""
+    if not amount.any():
+        return
+    parts = _full(world, name, own, amount)
+    move(world, "S1", at("stake", name), at("unbonding", name), parts)
+    columns = world.layout.slice(name)
+    taste = world.holding.taste[:, columns]
+    long_part = float(economy.scenario.staking.long_share.value) * float(
+        getattr(economy.scenario.agents, name).plan.participate.value
+    )
+    every_agent = np.zeros_like(world.agent_balance("stake"))
+    for lock, mask in (("long", taste < long_part), ("flexible", taste >= long_part)):
+        every_agent[:, columns] = np.where(mask, parts, 0)
+        _push_unbonding(world, lock, every_agent)
+
+
+def _push_unbonding(world: World, lock: str, amounts: Int) -> None:
+    """Queue by the delay in force, which a vote may have made different from run to run."""
+    delays = world.governed.read(f"staking.locks.{lock}")
+    for delay in np.unique(delays):
+        due = world.day + max(-(-int(delay) // 86_400), 1)
+        world.holding.unbonding.push(due, np.where((delays == delay)[:, None], amounts, 0))
+
+
+def _wrap(world: World, economy: Economy, name: str, own: slice, wrap: Int, unwrap: Int) -> None:
+    if not wrap.any() and not unwrap.any():
+        return
+    unwrap = np.where(wrap > 0, 0, unwrap)
+    move(world, "H1", at("wallet.l2", name), at("wrapped", name), _full(world, name, own, wrap))
+    move(world, "H1", at("wrapped", name), at("wallet.l2", name), _full(world, name, own, unwrap))
+    world.holding.gopen_supply += wrap.sum(axis=1) - unwrap.sum(axis=1)
+    gas.charge(world, economy, name, "wrap", _full(world, name, own, ((wrap > 0) | (unwrap > 0)).astype(np.int64)))

@@ -1,0 +1,138 @@
+"""Market: all orders of a day clear at one price against the venue's pool.
+
+Rule decided here: yesterday's close moved everybody's decisions; today market makers first arbitrage the pool to
+their quotes (a mean-reverting deviation, so volatility adds no drift), then every sale and purchase is filled at one
+clearing price (`models/market.py`). Outside demand comes through traders alone, usage through users' top-ups
+alone: two series that are never added up silently.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.apportion import apportion_floor
+from models.market import clear_batch
+from models.units import MICRO_USD_PER_USD
+from sim import draws
+from sim.draws import Decision
+from sim.ledger import at, move
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.world import World
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+DAYS_PER_MONTH = 365 / 12
+
+
+def advance(world: World, economy: Economy) -> None:
+    """Quote, order, clear and publish today's close (flows M1, M2, M3)."""
+    if world.day:
+        _quote(world, economy)
+    _trade_outside_money(world, economy)
+    buyback = _buyback_usd(world, economy)
+    _clear(world, economy, buyback)
+    _publish(world)
+
+
+def _quote(world: World, economy: Economy) -> None:
+    """Let the market maker move the pool by the change of its quotes' deviation (flow M2)."""
+    market = economy.scenario.market
+    daily = float(market.volatility.value) / math.sqrt(365)
+    keep = 0.5 ** (1 / market.noise_half_life.value.days)
+    shock = draws.normal(economy.seed, Decision.PRICE_SHOCK, world.runs, world.day, "world", 1)[:, 0]
+    before = world.market.quote_deviation
+    after = keep * before + daily * shock
+    x = world.world_balance("venue")
+    wanted = x * np.exp(-(after - before) / 2) - x
+    into_pool = np.minimum(np.floor(np.maximum(wanted, 0)).astype(np.int64), world.world_balance("market_maker"))
+    out_of_pool = np.floor(np.maximum(-wanted, 0)).astype(np.int64)
+    y = world.market.pool_micro_usd
+    moved = _constant_product(x, y, x + into_pool - out_of_pool)
+    world.usd.add("market_maker", "quotes in", np.maximum(moved - y, 0))
+    world.usd.add("market_maker", "quotes out", np.maximum(y - moved, 0))
+    world.market.pool_micro_usd = moved
+    move(world, "M2", at("market_maker"), at("venue"), into_pool)
+    move(world, "M2", at("venue"), at("market_maker"), out_of_pool)
+    reached = np.log((x + into_pool - out_of_pool) / x) * -2
+    world.market.quote_deviation = before + reached
+
+
+def _constant_product(x: Int, y: Int, new_x: Int) -> Int:
+    """Return the USD side that keeps x y, rounded up so that the pool never loses, micro-USD (runs,)."""
+    rows = zip(x.tolist(), y.tolist(), new_x.tolist(), strict=True)
+    return np.array([-(-a * b // c) for a, b, c in rows], np.int64)
+
+
+def _trade_outside_money(world: World, economy: Economy) -> None:
+    """Place traders' orders: the run's inflow a day with noise; a negative draw sells for as much."""
+    spread = float(economy.scenario.market.inflow_noise.value)
+    z = draws.normal(economy.seed, Decision.INFLOW_NOISE, world.runs, world.day, "world", 1)[:, 0]
+    usd = world.market.inflow_usd_per_month / DAYS_PER_MONTH * (1 + spread * z)
+    columns = world.layout.slice("traders")
+    buys, _ = apportion_floor(np.floor(np.maximum(usd, 0) * MICRO_USD_PER_USD).astype(np.int64), world.holding.trader_weights)
+    world.market.buy_orders[:, columns] += buys
+    wallets = world.agent_balance("wallet.l1", "traders")
+    sells = np.minimum(np.floor(np.maximum(-usd, 0) / world.price_usd * 1e9).astype(np.int64), wallets.sum(axis=1))
+    parts, _ = apportion_floor(sells, wallets)
+    world.market.sell_orders[:, columns] += parts
+
+
+def _buyback_usd(world: World, economy: Economy) -> Int:
+    """Return today's buyback in micro-USD (runs,): an outside payment named as such."""
+    monthly = economy.scenario.market.buyback.usd.on(economy.date_of(world.day)) or 0.0
+    return np.full(world.count, math.floor(monthly / DAYS_PER_MONTH * MICRO_USD_PER_USD), np.int64)
+
+
+def _clear(world: World, economy: Economy, buyback: Int) -> None:
+    state = world.market
+    wallets = world.agent_balance("wallet.l1")
+    sells = np.minimum(state.sell_orders, wallets)
+    treasury = np.minimum(state.treasury_sell, world.world_balance("treasury.l1"))
+    spend = state.buy_orders
+    sell_total = sells.sum(axis=1) + treasury
+    buy_total = spend.sum(axis=1) + buyback
+    fee_bps = round(float(economy.scenario.market.fee.value) * 10_000)
+    result = clear_batch(world.world_balance("venue"), state.pool_micro_usd, sell_total, buy_total, fee_bps)
+    bought, dust = apportion_floor(result.tokens_to_buyers, np.concatenate((spend, buyback[:, None]), axis=1))
+    for name, _ in world.layout.counts:
+        columns = world.layout.slice(name)
+        move(world, "M1", at("wallet.l1", name), at("venue"), sells[:, columns])
+    move(world, "M1", at("treasury.l1"), at("venue"), treasury)
+    for name, _ in world.layout.counts:
+        columns = world.layout.slice(name)
+        move(world, "M1", at("venue"), at("wallet.l1", name), bought[:, :-1][:, columns])
+        _log_usd(world, name, sells[:, columns].sum(axis=1), spend[:, columns].sum(axis=1), result.price_usd)
+    _buy_back(world, economy, buyback, bought[:, -1])
+    state.pool_micro_usd = result.y
+    state.sold_gwei = sell_total
+    state.bought_gwei = result.tokens_to_buyers - dust
+    state.buyback_micro_usd = buyback
+
+
+def _log_usd(world: World, name: str, sold: Int, spent: Int, price: Float) -> None:
+    world.usd.add(name, "purchase", spent)
+    world.usd.add(name, "sale", np.floor(sold / 1e9 * price * MICRO_USD_PER_USD).astype(np.int64))
+
+
+def _buy_back(world: World, economy: Economy, spent: Int, tokens: Int) -> None:
+    move(world, "M3", at("venue"), at("treasury.l1"), tokens)
+    if economy.scenario.market.buyback.then == "burn":
+        move(world, "M3", at("treasury.l1"), at("burned.l1"), tokens)
+    world.usd.add("outside", "buyback", spent)
+
+
+def _publish(world: World) -> None:
+    """Set today's close and clear the orders."""
+    state = world.market
+    world.price_usd = state.pool_micro_usd / world.world_balance("venue") * (1e9 / MICRO_USD_PER_USD)
+    state.price_path = np.concatenate((state.price_path[:, 1:], world.price_usd[:, None]), axis=1)
+    state.peak_usd = np.maximum(state.peak_usd, world.price_usd)
+    state.sell_orders[:] = 0
+    state.buy_orders[:] = 0
+    state.treasury_sell[:] = 0

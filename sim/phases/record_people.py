@@ -1,0 +1,47 @@
+"""Record of people: how income, holdings and votes are distributed, once per settlement epoch.
+
+Rule decided here: a contributor's income is what the epoch's payouts were worth at its last close, and breaks even
+when it reaches what the same work would earn outside.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.inequality import gini, hhi, nakamoto, top_share
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.world import World
+
+Int = NDArray[np.int64]
+
+
+def holdings_of(world: World, agent_class: str = "*") -> Int:
+    """Return what each agent of a class owns over all accounts, unclaimed payouts included, int64 (runs, agents)."""
+    columns = world.layout.slice(agent_class)
+    return np.asarray(world.holdings[:, :, columns].sum(axis=0) + world.earned[:, columns])
+
+
+def advance(world: World, economy: Economy) -> None:
+    """Write the monthly observables of contributors and holders."""
+    income = world.usage.income_month
+    usd = income / 1e9 * world.price_usd[:, None]
+    outside = float(economy.scenario.agents.contributors.outside_income.value)
+    holders, everybody = holdings_of(world, "holders"), holdings_of(world)
+    for name, value in (
+        ("contributor_income_median_usd", np.median(usd, axis=1)),
+        ("contributor_income_p90_usd", np.quantile(usd, 0.9, axis=1)),
+        ("contributor_income_zero_share", (income == 0).mean(axis=1)),
+        ("contributor_above_break_even", (usd >= outside).mean(axis=1)),
+        ("payout_gini", gini(income)),
+        ("payout_hhi", hhi(income)),
+        ("payout_top1_share", top_share(income, 100)),
+        ("holder_gini", gini(holders)),
+        ("holder_hhi", hhi(holders)),
+        ("nakamoto_holdings", nakamoto(everybody)),
+    ):
+        world.record.columns[name][:, world.day] = value

@@ -1,0 +1,43 @@
+"""Unlock: each bucket releases what its vesting schedule has made due.
+
+Rule decided here: the amount of a day is the difference of two cumulative floors (`models/vesting.py`), so rounding
+never drifts. Community and ecosystem go to their pools, investors and team to their people by largest remainder,
+liquidity to the venue as far as its depth needs it and the rest to the market maker.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.apportion import apportion
+from sim.ledger import at, move
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.world import World
+
+
+def unlocked_today(economy: Economy, role: str, day: int) -> int:
+    """Return what buckets of `role` release on `day`, gwei."""
+    path = economy.vested[role]
+    return int(path[day]) - (int(path[day - 1]) if day else 0)
+
+
+def advance(world: World, economy: Economy) -> None:
+    """Release the day's instalments (flows U1, U2, U3)."""
+    everyone = np.ones(world.count, np.int64)
+    for role in ("community", "ecosystem"):
+        amount = unlocked_today(economy, role, world.day) * everyone
+        move(world, "U1", at(f"vesting.{role}"), at(f"pool.{role}.l1"), amount)
+    for role, weights in (("investors", world.holding.investor_weights), ("team", world.holding.team_weights)):
+        amount = unlocked_today(economy, role, world.day)
+        if amount:
+            parts = apportion(amount * everyone, weights)
+            move(world, "U2", at(f"vesting.{role}"), at("wallet.l1", role), parts)
+    liquidity = unlocked_today(economy, "liquidity", world.day) * everyone
+    wanted = np.maximum(world.market.venue_target - world.world_balance("venue"), 0) if world.day == 0 else 0 * everyone
+    to_venue = np.minimum(liquidity, wanted)
+    move(world, "U3", at("vesting.liquidity"), at("venue"), to_venue)
+    move(world, "U3", at("vesting.liquidity"), at("market_maker"), liquidity - to_venue)

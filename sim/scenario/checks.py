@@ -1,0 +1,296 @@
+"""Rules that join several sections of a scenario.
+
+Rule decided here: what must fit together before a run starts. Each check needs some sections and is left out while one of them
+is itself wrong, so that one mistake is reported once and all others still are.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from models.errors import Problem
+from models.parameters import Parameter
+from sim.scenario.governed import GOVERNED
+from sim.scenario.influence import influence_problem
+from sim.scenario.problems import place_of
+from sim.scenario.proposal import AGENT_CLASSES
+from sim.scenario.token import ROLES
+from sim.scenario.tree import Map
+from sim.scenario.words import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The sections that are valid on their own.
+
+    Parameters
+    ----------
+    tree
+        The merged tree, for places.
+    sections
+        Valid values by top-level key.
+    """
+
+    tree: Map
+    sections: dict[str, Any]
+
+    def problem(self, message: str, path: str) -> Problem:
+        """Return a problem at the node of `path`."""
+        loc = tuple(int(key) if key.isdigit() else key for key in path.split("."))
+        return Problem(message, path, str(place_of(self.tree, loc)))
+
+
+Check = Callable[..., Iterator[Problem]]
+_CHECKS: list[tuple[tuple[str, ...], Check]] = []
+
+
+def _needs(*sections: str) -> Callable[[Check], Check]:
+    def register(check: Check) -> Check:
+        _CHECKS.append((sections, check))
+        return check
+
+    return register
+
+
+def cross_checks(parts: Parts) -> list[Problem]:
+    """Return what does not fit together."""
+    problems: list[Problem] = []
+    for needed, check in _CHECKS:
+        if all(name in parts.sections for name in needed):
+            problems += check(parts, *(parts.sections[name] for name in needed))
+    return problems
+
+
+@_needs("token")
+def _roles(parts: Parts, token: Any) -> Iterator[Problem]:
+    held: dict[str, str] = {}
+    for name, bucket in token.buckets.items():
+        path = f"token.buckets.{name}"
+        if bucket.role is None:
+            hint = did_you_mean(name, ROLES)
+            yield parts.problem(
+                f"has no role, which a run needs{hint}; add 'role:' or use olsim unlocks", path
+            )
+        elif bucket.role in held:
+            yield parts.problem(f"has the role {bucket.role} of bucket {held[bucket.role]}", path)
+        else:
+            held[bucket.role] = name
+    missing = [role for role in ROLES if role not in held]
+    if missing and all(bucket.role for bucket in token.buckets.values()):
+        yield parts.problem(
+            f"no bucket has the role {' or '.join(missing)}, which a run needs", "token.buckets"
+        )
+
+
+@_needs("token", "start")
+def _dates(parts: Parts, token: Any, start: date) -> Iterator[Problem]:
+    tge = token.tge or start
+    if tge < start and "initial" not in parts.tree:
+        yield parts.problem(
+            f"start {start} is after the TGE {tge}; say what exists by then with 'initial: FILE'", "start"
+        )
+    if tge > start:
+        yield parts.problem(
+            f"TGE {tge} is after the start {start}; a run starts on the TGE or later", "token.tge"
+        )
+    for name, bucket in token.buckets.items():
+        if bucket.start is not None and bucket.start < tge:
+            path = f"token.buckets.{name}.start"
+            yield parts.problem(f"{bucket.start} is before the TGE {tge}", path)
+        for day, _ in bucket.rows[:1]:
+            if day < (bucket.start or tge):
+                yield parts.problem(
+                    f"begins on {day}, before the bucket's start", f"token.buckets.{name}.table"
+                )
+
+
+@_needs("token", "emission")
+def _community(parts: Parts, token: Any, emission: Any) -> Iterator[Problem]:
+    bucket = next((b for b in token.buckets.values() if b.role == "community"), None)
+    if bucket is None:
+        return
+    holders = emission.initial_holders.value
+    if holders > bucket.tge_amount:
+        message = f"{token.amount(holders)} is more than the community's {token.amount(bucket.tge_amount)} at the start"
+        yield parts.problem(message, "emission.initial_holders")
+    airdrops = sum(amount for _, amount in emission.airdrops.values) if emission.airdrops else 0
+    if holders + airdrops > bucket.allocation:
+        message = f"with the initial holders {token.amount(holders + airdrops)}, more than the community's allocation"
+        yield parts.problem(message, "emission.airdrops")
+
+
+@_needs("token", "market")
+def _depth(parts: Parts, token: Any, market: Any) -> Iterator[Problem]:
+    bucket = next((b for b in token.buckets.values() if b.role == "liquidity"), None)
+    if bucket is None:
+        return
+    pool = pool_for_depth(market.depth_2pct.value, market.open_price.value)
+    units = math.ceil(pool * 10**token.ledger_decimals)
+    if units > bucket.tge_amount:
+        message = (
+            f"needs {token.amount(units)} in the pool at {market.open_price.value:g} USD, more than the "
+            f"{token.amount(bucket.tge_amount)} that the liquidity bucket has at the start"
+        )
+        yield parts.problem(message, "market.depth_2pct")
+
+
+def pool_for_depth(depth_usd: float, price_usd: float) -> float:
+    """Return the tokens that a constant-product pool must hold for its 2 % depth.
+
+    Parameters
+    ----------
+    depth_usd
+        USD value of tokens, at the opening price, whose sale moves the price down by 2 %.
+    price_usd
+        Opening price.
+
+    Returns
+    -------
+    float
+        Tokens x with ``x * (1 / sqrt(0.98) - 1) * price = depth``.
+    """
+    return depth_usd / price_usd / (1 / math.sqrt(0.98) - 1)
+
+
+@_needs("fees", "operator_pay")
+def _pay_currency(parts: Parts, fees: Any, pay: Any) -> Iterator[Problem]:
+    if pay.rate.unit.startswith("USD") != (fees.quoted_in == "USD"):
+        yield parts.problem(
+            f"unit '{pay.rate.unit}' does not go with quoted_in: {fees.quoted_in}", "operator_pay.rate"
+        )
+
+
+@_needs("staking")
+def _locks(parts: Parts, staking: Any) -> Iterator[Problem]:
+    flexible, long = staking.locks.flexible, staking.locks.long
+    if flexible.value > long.value:
+        message = f"{flexible.value} is longer than the long lock {long.value}"
+        yield parts.problem(message, "staking.locks.flexible")
+
+
+@_needs("runs", "chain")
+def _witness(parts: Parts, runs: Any, chain: Any) -> Iterator[Problem]:
+    if chain.witness_run >= runs.count:
+        message = f"{chain.witness_run} is not among the {runs.count} runs; allowed 0 to {runs.count - 1}"
+        yield parts.problem(message, "chain.witness_run")
+
+
+@_needs("runs")
+def _bands(parts: Parts, runs: Any) -> Iterator[Problem]:
+    if list(runs.bands) != sorted(runs.bands) or not runs.bands:
+        yield parts.problem("percentiles must rise, and there must be at least one", "runs.bands")
+
+
+@_needs("attribution", "demand")
+def _influence(parts: Parts, attribution: Any, demand: Any) -> Iterator[Problem]:
+    wrong = influence_problem(attribution.influence, demand.popularity.query_classes)
+    if wrong:
+        yield parts.problem(wrong, "attribution.influence")
+
+
+@_needs("serving")
+def _profiles(parts: Parts, serving: Any) -> Iterator[Problem]:
+    for index, part in enumerate(serving.fleet):
+        wrong = _json_problem(part.profile)
+        if wrong:
+            yield parts.problem(wrong, f"serving.fleet.{index}.profile")
+
+
+def _json_problem(path: Path) -> str:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        return f"{path.name} is not JSON: {error}"
+    measured = data.get("provenance", {}).get("measured") if isinstance(data, dict) else None
+    return (
+        "" if isinstance(measured, bool) else f"{path.name} does not say provenance.measured: true or false"
+    )
+
+
+@_needs("proposal", "start", "days")
+def _proposal_dates(parts: Parts, proposal: Any, start: date, days: int) -> Iterator[Problem]:
+    last = start + timedelta(days=days)
+    if proposal is not None and not start <= proposal.submit <= last:
+        yield parts.problem(
+            f"{proposal.submit} is outside the run; allowed {start} to {last}", "proposal.submit"
+        )
+
+
+@_needs("proposal")
+def _proposal_votes(parts: Parts, proposal: Any) -> Iterator[Problem]:
+    for name in proposal.votes.stated if proposal is not None else ():
+        if name not in AGENT_CLASSES:
+            hint = did_you_mean(name, AGENT_CLASSES)
+            yield parts.problem(f"'{name}' is no class of agents{hint}", f"proposal.votes.stated.{name}")
+    seen: set[str] = set()
+    for index, action in enumerate(proposal.actions if proposal is not None else ()):
+        if action.path in seen:
+            yield parts.problem(f"{action.path} is set twice", f"proposal.actions.{index}.set")
+        seen.add(action.path)
+
+
+@_needs("proposal", "agents")
+def _proposer(parts: Parts, proposal: Any, agents: Any) -> Iterator[Problem]:
+    if proposal is None:
+        return
+    count = getattr(agents, proposal.proposer.class_).count
+    if proposal.proposer.rank > count:
+        message = f"{proposal.proposer.rank} is over the {count} {proposal.proposer.class_} simulated"
+        yield parts.problem(message, "proposal.proposer.rank")
+
+
+def parameter_checks(parts: Parts, parameters: dict[str, Parameter[Any]]) -> list[Problem]:
+    """Check governed values and those that a report or a proposal names.
+
+    Parameters
+    ----------
+    parts
+        The valid sections.
+    parameters
+        Every parameter of them by its path.
+
+    Returns
+    -------
+    list of Problem
+        Values that a vote could not have set, actions outside their range, unknown paths.
+    """
+    problems: list[Problem] = []
+    for path, governed in GOVERNED.items():
+        for _, value in parameters[path].values if path in parameters else ():
+            try:
+                governed.encode(value)
+            except ValueError as error:
+                problems.append(Problem(str(error), path, str(parameters[path].place)))
+    report = parts.sections.get("report")
+    for index, path in enumerate(report.flip if report is not None else ()):
+        if path not in parameters:
+            hint = did_you_mean(path, parameters)
+            problems.append(parts.problem(f"'{path}' is no parameter{hint}", f"report.flip.{index}"))
+    return problems + list(_action_ranges(parts, parameters))
+
+
+def _action_ranges(parts: Parts, parameters: dict[str, Parameter[Any]]) -> Iterator[Problem]:
+    proposal = parts.sections.get("proposal")
+    for index, action in enumerate(proposal.actions if proposal is not None else ()):
+        target = parameters.get(action.path)
+        if target is None:
+            continue
+        if target.range is not None and not _within(action.value, target.range):
+            path = f"proposal.actions.{index}.to"
+            low, high = (_number(bound) for bound in target.range)
+            yield parts.problem(f"is outside the range of {action.path}; allowed {low} to {high}", path)
+
+
+def _within(value: Any, bounds: tuple[Any, Any]) -> bool:
+    return type(value) is not type(bounds[0]) or bool(bounds[0] <= value <= bounds[1])
+
+
+def _number(value: Any) -> str:
+    return f"{float(value * 100):g} %" if isinstance(value, Fraction) else f"{value}"

@@ -1,0 +1,285 @@
+"""State of governance: proposals, delegations, and what the last vote showed.
+
+Rule decided here: proposals are arrays (runs, slots), one slot per proposal in the order of a run's submissions, so
+that a slot means another proposal in another run. Times are unix seconds; step k of a day has the timestamp
+noon + k, on the chain too. Delegations are drawn once: delegations are sticky, delegates are not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.turnout import UNDELEGATED
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+NONE = -1
+"""State of a slot without a proposal."""
+ROUTINE, SCENARIO = 0, 1
+"""Topics: a routine proposal that changes no parameter, and the scenario's own proposal."""
+FIRST_SLOTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a proposal.
+
+    Parameters
+    ----------
+    run, day
+        Run number and day.
+    kind
+        ``submitted``, ``refused``, ``voted``, ``defeated``, ``queued``, ``executed``, ``bound`` or ``spent``.
+    proposal
+        Slot of the proposal, or -1 where none was made.
+    subject
+        Title of the proposal.
+    detail
+        Figures of the event: timestamps in seconds, votes in gwei.
+    """
+
+    run: int
+    day: int
+    kind: str
+    proposal: int
+    subject: str
+    detail: dict[str, int | str | list[int]]
+
+
+@dataclass(slots=True)
+class Proposals:
+    """All proposals of a batch, int64 (runs, slots).
+
+    Parameters
+    ----------
+    used
+        Proposals of each run so far, int64 (runs,).
+    topic
+        `ROUTINE` or `SCENARIO`.
+    state
+        A number of `models.governance.ProposalState`, or `NONE`.
+    proposer
+        Column of the proposing agent, -1 for an unnamed one.
+    tendency
+        1 where voters tend to support a routine proposal, else 0.
+    submitted_day
+        Day of the proposal: it keys the voters' draws.
+    submitted, snapshot, deadline, eta, executed
+        Unix seconds, 0 where not reached.
+    supply, quorum_bps
+        GOPEN supply in gwei and quorum numerator at the snapshot.
+    for_votes, against_votes, abstain_votes
+        Votes cast in gwei.
+    """
+
+    used: Int
+    topic: Int
+    state: Int
+    proposer: Int
+    tendency: Int
+    submitted_day: Int
+    submitted: Int
+    snapshot: Int
+    deadline: Int
+    eta: Int
+    executed: Int
+    supply: Int
+    quorum_bps: Int
+    for_votes: Int
+    against_votes: Int
+    abstain_votes: Int
+
+    @classmethod
+    def begin(cls, runs: int) -> Proposals:
+        """Return empty slots."""
+        arrays = [np.zeros((runs, FIRST_SLOTS), np.int64) for _ in _SLOTTED]
+        proposals = cls(np.zeros(runs, np.int64), *arrays)
+        proposals.state[:] = NONE
+        return proposals
+
+    def new(self, row: int) -> int:
+        """Return the next free slot of a run; all runs get more slots where one has none left."""
+        slot = int(self.used[row])
+        if slot == self.state.shape[1]:
+            self._grow()
+        self.used[row] += 1
+        return slot
+
+    def _grow(self) -> None:
+        for name in _SLOTTED:
+            values = getattr(self, name)
+            more = np.full_like(values, NONE if name == "state" else 0)
+            setattr(self, name, np.concatenate([values, more], axis=1))
+
+
+_SLOTTED = (
+    "topic", "state", "proposer", "tendency", "submitted_day", "submitted", "snapshot", "deadline", "eta",
+    "executed", "supply", "quorum_bps", "for_votes", "against_votes", "abstain_votes",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class LastVote:
+    """What the last closed vote of each run showed, (runs,), NaN before the first; and counts so far.
+
+    Parameters
+    ----------
+    turnout_gopen, turnout_delegated, turnout_circulating
+        Votes cast as a share of GOPEN supply, of delegated GOPEN and of circulating supply at the snapshot.
+    quorum_margin
+        Counted votes over the quorum less 1.
+    small_votes_share
+        Part of the votes cast that belongs to contributors and small holders, through delegates or not.
+    nakamoto_votes
+        How many voters cast more than half of the votes.
+    votes_cast
+        Gwei of votes cast, int64.
+    held, reached, passed
+        Votes closed, those that reached the quorum, those that passed, int64.
+    """
+
+    turnout_gopen: Float
+    turnout_delegated: Float
+    turnout_circulating: Float
+    quorum_margin: Float
+    small_votes_share: Float
+    nakamoto_votes: Float
+    votes_cast: Int
+    held: Int
+    reached: Int
+    passed: Int
+
+    @classmethod
+    def begin(cls, runs: int) -> LastVote:
+        """Return the figures before any vote."""
+        empty = [np.full(runs, np.nan) for _ in range(6)]
+        return cls(*empty, *(np.zeros(runs, np.int64) for _ in range(4)))
+
+    @property
+    def quorum_rate(self) -> Float:
+        """Share of closed votes that reached the quorum."""
+        return _share(self.reached, self.held)
+
+    @property
+    def pass_rate(self) -> Float:
+        """Share of closed votes that passed."""
+        return _share(self.passed, self.held)
+
+
+def _share(part: Int, whole: Int) -> Float:
+    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An executed change of a parameter that binds from the next day.
+
+    Parameters
+    ----------
+    day
+        Day of the execution.
+    row
+        Row of the run.
+    proposal
+        Slot of the proposal.
+    path
+        Governed parameter.
+    values
+        Its integers, one per column.
+    """
+
+    day: int
+    row: int
+    proposal: int
+    path: str
+    values: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class GovernanceState:
+    """Everything that governance remembers.
+
+    Parameters
+    ----------
+    proposals
+        The proposals.
+    delegate_to
+        `models.turnout.SELF`, `UNDELEGATED` or the index of a delegate, int32 (runs, agents).
+    core
+        Who always votes, bool (runs, agents).
+    small
+        Who counts as small: contributors and holders below the threshold, bool (runs, agents).
+    leaves_on
+        Day from which a delegate is gone, int64 (runs, delegates).
+    voted_last
+        Who voted on the run's last proposal, bool (runs, agents).
+    wrapped_at_snapshot
+        (row, slot) -> GOPEN of each agent at the snapshot, int64 (agents,), until the votes are cast.
+    last
+        Figures of the last vote.
+    gopen_supply, gopen_delegated
+        GOPEN today, and the part that somebody may vote with, gwei int64 (runs,).
+    cost_to_capture_usd
+        USD for votes that reach the quorum and outvote the last turnout, at today's price, (runs,).
+    pending
+        Executed changes that do not bind yet.
+    events
+        What happened so far; `take_events` empties it.
+    """
+
+    proposals: Proposals
+    delegate_to: NDArray[np.int32]
+    core: Flags
+    small: Flags
+    leaves_on: Int
+    voted_last: Flags
+    last: LastVote
+    gopen_supply: Int
+    gopen_delegated: Int
+    cost_to_capture_usd: Float
+    wrapped_at_snapshot: dict[tuple[int, int], Int] = field(default_factory=dict)
+    pending: list[Change] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def active_delegates(self, day: int) -> Flags:
+        """Return which delegates still vote, bool (runs, delegates)."""
+        return np.asarray(self.leaves_on > day)
+
+    def take_events(self) -> list[Event]:
+        """Return the events since the last call and forget them."""
+        taken, self.events = self.events, []
+        return taken
+
+
+def begin_state(economy: Economy, runs: Int) -> GovernanceState:
+    """Return governance before the first day; `sim.governance.delegation.begin` draws who delegates to whom.
+
+    Parameters
+    ----------
+    economy
+        Static data.
+    runs
+        Run numbers, int64 (runs,).
+    """
+    count, agents = len(runs), economy.layout.agents
+    return GovernanceState(
+        proposals=Proposals.begin(count),
+        delegate_to=np.full((count, agents), UNDELEGATED, np.int32),
+        core=np.zeros((count, agents), bool),
+        small=np.zeros((count, agents), bool),
+        leaves_on=np.zeros((count, economy.layout.count("delegates")), np.int64),
+        voted_last=np.zeros((count, agents), bool),
+        last=LastVote.begin(count),
+        gopen_supply=np.zeros(count, np.int64),
+        gopen_delegated=np.zeros(count, np.int64),
+        cost_to_capture_usd=np.full(count, np.nan),
+    )

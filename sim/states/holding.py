@@ -1,0 +1,162 @@
+"""State of holders, market and bridge.
+
+Rule decided here: phases place orders (sell, buy, deposit, withdraw) in these arrays; the market and the bridge
+carry them out once a day, never more than the balance that backs them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class DueQueue:
+    """Amounts that fall due on a later day: a ring of days, sparse in agents.
+
+    Parameters
+    ----------
+    due
+        Day -> list of (flat index into (runs, agents), amounts in gwei), in the order in which they were added.
+    """
+
+    due: dict[int, list[tuple[Int, Int]]] = field(default_factory=dict)
+
+    def push(self, day: int, amounts: Int) -> None:
+        """Add the positive elements of `amounts` (runs, agents) to fall due on `day`."""
+        where = np.flatnonzero(amounts)
+        if where.size:
+            self.due.setdefault(day, []).append((where, amounts.ravel()[where]))
+
+    def pop(self, day: int, shape: tuple[int, int]) -> Int:
+        """Remove and return what falls due on `day`, int64 of `shape` (runs, agents)."""
+        out = np.zeros(shape, np.int64)
+        flat = out.ravel()
+        for where, amounts in self.due.pop(day, []):
+            flat[where] += amounts
+        return out
+
+
+@dataclass(slots=True)
+class MarketState:
+    """The venue and the orders of the day.
+
+    Parameters
+    ----------
+    pool_micro_usd
+        USD side of the venue's pool, int64 micro-USD (runs,); the token side is the account ``venue``.
+    sell_orders
+        Gwei that each agent offers from ``wallet.l1`` today, int64 (runs, agents).
+    buy_orders
+        Micro-USD that each agent spends today, int64 (runs, agents).
+    treasury_sell
+        Gwei that the treasury sells from ``treasury.l1`` today under a voted budget, int64 (runs,).
+    venue_target
+        Tokens that the venue needs for the scenario's depth, int64 (runs,).
+    sold_gwei, bought_gwei, buyback_micro_usd
+        Traded today in gwei, and spent on the buyback in micro-USD, int64 (runs,).
+    price_path
+        Closes of the last 31 days, float64 (runs, 31), newest last.
+    peak_usd
+        Highest close so far, float64 (runs,).
+    inflow_usd_per_month
+        The outside net inflow that this run drew, float64 (runs,).
+    quote_deviation
+        Logarithm of the market makers' quotes over the level that flows alone would give, float64 (runs,).
+    """
+
+    pool_micro_usd: Int
+    sell_orders: Int
+    buy_orders: Int
+    treasury_sell: Int
+    venue_target: Int
+    sold_gwei: Int
+    bought_gwei: Int
+    buyback_micro_usd: Int
+    price_path: Float
+    peak_usd: Float
+    inflow_usd_per_month: Float
+    quote_deviation: Float
+
+
+@dataclass(slots=True)
+class BridgeState:
+    """Money between the chains and the orders of the day.
+
+    Parameters
+    ----------
+    deposit_orders, withdraw_orders
+        Gwei to bridge today from ``wallet.l1`` and from ``wallet.l2``, int64 (runs, agents); cut to the balance.
+    deposits, withdrawals
+        Agents' money on its way, by day of arrival.
+    pool_deposits
+        Pools' deposits on their way: day -> int64 (runs, 2) for community and ecosystem.
+    treasury_withdraw
+        Gwei that the treasury withdraws today, int64 (runs,).
+    treasury_withdrawals, fastbridge_withdrawals
+        Institutions' withdrawals on their way: day -> int64 (runs,).
+    escrow
+        OPEN that the bridge holds on L1, int64 (runs,), kept from what the bridge itself took in and paid out: the
+        independent side of identity 3.
+    exits_gwei, slow_exits_gwei
+        Withdrawals that arrived on L1 today, all and those through the challenge window, int64 (runs,).
+    """
+
+    deposit_orders: Int
+    withdraw_orders: Int
+    treasury_withdraw: Int
+    escrow: Int
+    deposits: DueQueue = field(default_factory=DueQueue)
+    withdrawals: DueQueue = field(default_factory=DueQueue)
+    pool_deposits: dict[int, Int] = field(default_factory=dict)
+    treasury_withdrawals: dict[int, Int] = field(default_factory=dict)
+    fastbridge_withdrawals: dict[int, Int] = field(default_factory=dict)
+    exits_gwei: Int = field(default_factory=lambda: np.zeros(0, np.int64))
+    slow_exits_gwei: Int = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(slots=True)
+class HoldingState:
+    """Traits and plans of those who hold.
+
+    Parameters
+    ----------
+    taste
+        Uniform trait per agent that orders inclinations to stake and wrap, float64 (runs, agents).
+    haste
+        Uniform trait per agent: below the fast exits' share it takes them, float64 (runs, agents).
+    hedged
+        Whether an investor's tokens were sold forward, bool (runs, investors).
+    baseline_holding
+        Balance weights of holders, int64 (runs, holders): deciles are grouped by them, whatever happens later.
+    airdrop_weights, investor_weights, team_weights, trader_weights
+        Weights by which a class divides what it receives, int64 (runs, agents of the class).
+    days_since_receipt
+        Days since the last airdrop (or the start), int64 (runs,).
+    gopen_supply
+        GOPEN outstanding, int64 (runs,), kept from wraps and unwraps: the independent side of identity 4.
+    unbonding
+        Stake on its way out, by day of release.
+    staking_paid, staking_paid_emission, emitted
+        Rewards paid today, what the programme put into the pot today, and all programmes together, int64 (runs,).
+    """
+
+    taste: Float
+    haste: Float
+    hedged: NDArray[np.bool_]
+    baseline_holding: Int
+    airdrop_weights: Int
+    investor_weights: Int
+    team_weights: Int
+    trader_weights: Int
+    days_since_receipt: Int
+    gopen_supply: Int
+    staking_paid: Int
+    staking_paid_emission: Int
+    emitted: Int
+    unbonding: DueQueue = field(default_factory=DueQueue)

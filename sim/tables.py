@@ -1,0 +1,117 @@
+"""Tables: the long-form rows that a batch yields beside its metrics.
+
+Rule decided here: groups are cut by BASELINE status (class, and decile of the balance on day 0), so that two runs
+always speak of the same accounts; money and USD are totals of a settlement epoch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.accounts import AGENT_ACCOUNTS, AGENT_CLASSES, WORLD_ACCOUNTS
+from sim.phases.record_people import holdings_of
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.world import World
+
+Int = NDArray[np.int64]
+Rows = dict[str, list[object]]
+DECILES = 10
+
+
+def accumulate(world: World) -> None:
+    """Add today's flows of the witness run and today's USD of all runs to the epoch's totals."""
+    record, row = world.record, world.journal.witness_row
+    if row is not None:
+        for key, amount in world.journal.today.items():
+            record.month_flows[key] = record.month_flows.get(key, 0) + int(amount[row])
+    for usd_key, micro_usd in world.usd.today.items():
+        known = record.month_usd.get(usd_key)
+        record.month_usd[usd_key] = micro_usd.copy() if known is None else known + micro_usd
+
+
+def close_epoch(world: World, economy: Economy, agent_totals: Int) -> None:
+    """Append the epoch's rows and begin new totals.
+
+    Parameters
+    ----------
+    world, economy
+        The world on the last day of an epoch.
+    agent_totals
+        Sums of agent accounts, int64 (runs, accounts).
+    """
+    _groups(world)
+    _usd(world, economy)
+    if world.journal.witness_row is not None:
+        _accounts(world)
+        _flows(world)
+    world.record.month_flows = {}
+    world.record.month_usd = {}
+
+
+def _groups(world: World) -> None:
+    rows = world.record.groups
+    for name in AGENT_CLASSES:
+        held = holdings_of(world, name)
+        income = world.income[:, world.layout.slice(name)]
+        _group(rows, world, name, 0, held.shape[1], held.sum(axis=1), income.sum(axis=1))
+        if name == "holders" and held.shape[1] >= DECILES:
+            order = np.argsort(world.holding.baseline_holding, axis=1, kind="stable")
+            edges = np.arange(DECILES) * held.shape[1] // DECILES
+            sizes = np.diff(np.append(edges, held.shape[1]))
+            held_by = np.add.reduceat(np.take_along_axis(held, order, axis=1), edges, axis=1)
+            income_by = np.add.reduceat(np.take_along_axis(income, order, axis=1), edges, axis=1)
+            for k in range(DECILES):
+                _group(rows, world, name, k + 1, int(sizes[k]), held_by[:, k], income_by[:, k])
+
+
+def _group(rows: Rows, world: World, name: str, decile: int, agents: int, held: Int, income: Int) -> None:
+    count = world.count
+    _extend(
+        rows, run=world.runs.tolist(), day=[world.day] * count, decile=[decile] * count, agents=[agents] * count,
+        holding_gwei=held.tolist(), income_gwei=income.tolist(), **{"class": [name] * count},
+    )  # fmt: skip
+
+
+def _usd(world: World, economy: Economy) -> None:
+    month, count = int(economy.month_of_day[world.day]), world.count
+    for (name, purpose), micro_usd in world.record.month_usd.items():
+        _extend(
+            world.record.usd, run=world.runs.tolist(), month=[month] * count, purpose=[purpose] * count,
+            micro_usd=micro_usd.tolist(), **{"class": [name] * count},
+        )  # fmt: skip
+
+
+def _accounts(world: World) -> None:
+    row = world.journal.witness_row
+    run = int(world.runs[row])
+    for account in WORLD_ACCOUNTS:
+        _extend(
+            world.record.accounts, run=[run], day=[world.day], account=[account.name],
+            chain=[account.chain.value], amount_gwei=[int(world.balances[row, account.index])],
+        )  # fmt: skip
+    for account in AGENT_ACCOUNTS:
+        for name, _ in world.layout.counts:
+            held = int(world.agent_balance(account.name, name)[row].sum())
+            _extend(
+                world.record.accounts, run=[run], day=[world.day], account=[f"{account.name}/{name}"],
+                chain=[account.chain.value], amount_gwei=[held],
+            )  # fmt: skip
+
+
+def _flows(world: World) -> None:
+    run = int(world.runs[world.journal.witness_row])
+    for (flow, source, target), amount in world.record.month_flows.items():
+        _extend(
+            world.record.flows, run=[run], day=[world.day], flow=[flow], source=[source], target=[target],
+            amount_gwei=[amount],
+        )  # fmt: skip
+
+
+def _extend(rows: Rows, **columns: list[object]) -> None:
+    for name, values in columns.items():
+        rows.setdefault(name, []).extend(values)
