@@ -3,7 +3,9 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --prefer-binary --constraint constraints.txt
+# Errors stay visible; setuptools' advice about editable installations says nothing about this project.
+PIP := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip --disable-pip-version-check --quiet install \
+	--prefer-binary --constraint constraints.txt
 PACKAGES := pyproject.toml constraints.txt
 TORCH := torch==2.13.0
 SUITE := not gpu and not bench and not soak

@@ -133,9 +133,16 @@ def _floors(total: Ints | int, weights: Ints) -> tuple[Ints, Ints, Ints]:
     whole = _sums(weights)
     divisor = np.maximum(whole, 1)
     times, rest = np.divmod(amount, divisor)
-    parts, remainders = mul_div_reduced(rest[:, None], weights, divisor[:, None])
-    parts += times[:, None] * weights
-    return parts, remainders, np.where(whole > 0, amount - parts.sum(axis=1), 0)
+    paid = np.flatnonzero(weights.any(axis=0))  # often few: columns without weight get nothing
+    some = weights if len(paid) == weights.shape[1] else weights[:, paid]
+    floors, remains = mul_div_reduced(rest[:, None], some, divisor[:, None])
+    floors += times[:, None] * some
+    leftover = np.where(whole > 0, amount - floors.sum(axis=1), 0)
+    if some is weights:
+        return floors, remains, leftover
+    parts, remainders = np.zeros_like(weights), np.zeros_like(weights)
+    parts[:, paid], remainders[:, paid] = floors, remains
+    return parts, remainders, leftover
 
 
 def _sums(weights: Ints) -> Ints:

@@ -310,9 +310,8 @@ def split_bounds(gross: Ints, bills: Ints, rule: SplitRule, booked: Mapping[str,
 
     share = _part(gross, rule.platform_bps, BPS)
     # small bills cut a flat part, so it is bounded by the share alone and by the flat part of every bill
-    check(
-        "platform", np.clip(booked["platform"], share - bills, share + bills * rule.platform_flat), bills * 0
-    )
+    within = np.clip(booked["platform"], share - bills, share + bills * rule.platform_flat)
+    check("platform", within, np.zeros_like(bills))
     net = gross - booked["platform"]
     check("burn", _part(net, rule.burn_bps, BPS), bills)
     divided, whole = net - booked["burn"], rule.weights.sum(axis=1)
@@ -323,12 +322,14 @@ def split_bounds(gross: Ints, bills: Ints, rule: SplitRule, booked: Mapping[str,
 
 
 def _part(amount: Ints, numerator: Ints, denominator: Ints | int) -> Ints:
-    """Return floor(amount * numerator / denominator); the last two are `(runs,)` and follow amount's first
-    axis.""" tail = (slice(None),) + (None,) * (amount.ndim - 1) over = np.asarray(denominator, np.int64)
-    top, under = numerator[tail], over[tail] if over.ndim else over largest = _most(amount) * _most(top) if
-    (
+    """Return floor(amount * numerator / denominator), the last two `(runs,)` along amount's first axis."""
+    tail = (slice(None),) + (None,) * (amount.ndim - 1)
+    over = np.asarray(denominator, np.int64)
+    top, under = numerator[tail], over[tail] if over.ndim else over
+    largest = _most(amount) * _most(top)
+    if (
         largest < _EXACT_FLOAT
-    ):  # below 2^53 a float quotient never rounds up to the next integer: its floor is exact
+    ):  # below 2^53 a float quotient never reaches the next integer: its floor is exact
         return np.asarray((amount * top / under).astype(np.int64))
     if largest < _FITS:
         return np.asarray(amount * top // under)

@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-def awards(budget: Ints, grantees: Bools, most: int) -> Ints:
+def awards(budget: Ints, grantees: Bools, expected: float) -> Ints:
     """Return each new grantee's award.
 
     Parameters
@@ -26,17 +26,19 @@ def awards(budget: Ints, grantees: Bools, most: int) -> Ints:
         Gwei of the month, `(runs,)`.
     grantees
         Who is granted something, `(runs, agents)`.
-    most
-        Grantees that the budget is meant for: with fewer, the others' parts stay in the pool.
+    expected
+        Grantees that a month's budget is meant for: with fewer, the others' parts stay in the pool.
 
     Examples
     --------
     >>> awards(np.array([10]), np.array([[True, False, True]]), 4).tolist()
     [[2, 0, 2]]
     """
-    if most < 1:
-        raise ValueError(f"the budget is meant for {most} grantees; at least 1 is needed")
-    return np.where(grantees, budget[:, None] // most, 0)
+    if not expected > 0:
+        if np.any(grantees):
+            raise ValueError(f"a budget that is meant for {expected} grantees has no part for any")
+        return np.zeros(grantees.shape, np.int64)
+    return np.where(grantees, np.floor(budget / expected).astype(np.int64)[:, None], 0)
 
 
 def tranche(award: Ints, number: Ints, tranches: int) -> Ints:

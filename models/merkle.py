@@ -1,9 +1,9 @@
 """Merkle trees: payout roots that a contract checks, and log roots that an auditor checks.
 
-Rules decided here: payouts use OpenZeppelin's ``standard-v1`` tree (leaf = H(H(abi.encode(address, uint256))), leaves
-sorted by hash and laid out from the end of a complete binary tree, pairs sorted before hashing); append-only logs use
-the tree of RFC 9162 (leaf = H(0x00 | entry), node = H(0x01 | left | right), left subtrees complete). The hash function
-is passed in: Keccak-256 for payouts, SHA-256 for logs.
+Rules decided here: payouts use OpenZeppelin's ``standard-v1`` tree (leaf = H(H(abi.encode(address,
+uint256))), leaves sorted by hash and laid out from the end of a complete binary tree, pairs sorted before
+hashing); append-only logs use the tree of RFC 9162 (leaf = H(0x00 | entry), node = H(0x01 | left | right),
+left subtrees complete). The hash function is passed in: Keccak-256 for payouts, SHA-256 for logs.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Serving model: what a LoRA node's measured profile says about tokens, waiting, capacity and cost.
 
-Rules decided here: the duration of one decode step is linear in batch, in distinct adapters times rank, and in batch
-times context (`fit` of the profile); a cold adapter is loaded on its replica's time; popularity is Zipf and an LRU
-cache follows Che's approximation; waits interpolate as log-wait against 1/(1-rho); overload is a fluid backlog with a
-bounded queue. `sim/serving` only queues with these formulas. Everything is pure, takes scalars or arrays that
-broadcast to `(runs,)`, and returns float64. Times are milliseconds where the name says `_ms`, else seconds.
+Rules decided here: the duration of one decode step is linear in batch, in distinct adapters times rank, and
+in batch times context (`fit` of the profile); a cold adapter is loaded on its replica's time; popularity is
+Zipf and an LRU cache follows Che's approximation; waits interpolate as log-wait against 1/(1-rho); overload
+is a fluid backlog with a bounded queue. `sim/serving` only queues with these formulas. Everything is pure,
+takes scalars or arrays that broadcast to `(runs,)`, and returns float64. Times are milliseconds where the
+name says `_ms`, else seconds.
 """
 
 from __future__ import annotations
@@ -65,8 +66,10 @@ def _f(value: ArrayLike) -> FloatArray:
     return np.asarray(value, dtype=np.float64)
 
 
-def step_time_ms(fit: StepFit, batch: ArrayLike, distinct: ArrayLike, rank: ArrayLike, context: ArrayLike) -> FloatArray:
-    """Return the duration of one decode step (NODE profile schema v1, `fit`).
+def step_time_ms(
+    fit: StepFit, batch: ArrayLike, distinct: ArrayLike, rank: ArrayLike, context: ArrayLike
+) -> FloatArray:
+    """Return the duration of one decode step (profile schema v1, `fit`).
 
     Parameters
     ----------
@@ -89,16 +92,20 @@ def step_time_ms(fit: StepFit, batch: ArrayLike, distinct: ArrayLike, rank: Arra
     return fit.a + fit.b * rows + fit.c * _f(distinct) * _f(rank) + fit.d * rows * _f(context)
 
 
-def decode_tokens_per_s(fit: StepFit, batch: ArrayLike, distinct: ArrayLike, rank: ArrayLike, context: ArrayLike) -> FloatArray:
+def decode_tokens_per_s(
+    fit: StepFit, batch: ArrayLike, distinct: ArrayLike, rank: ArrayLike, context: ArrayLike
+) -> FloatArray:
     """Return the decode rate of one replica in tokens per second: batch / step time."""
     return 1e3 * _f(batch) / step_time_ms(fit, batch, distinct, rank, context)
 
 
-def fit_step_time(batch: ArrayLike, distinct: ArrayLike, rank: ArrayLike, context: ArrayLike, step_ms: ArrayLike) -> StepFit:
-    """Fit the step-time line to measured rows by relative least squares with coefficients that are not negative.
+def fit_step_time(
+    batch: ArrayLike, distinct: ArrayLike, rank: ArrayLike, context: ArrayLike, step_ms: ArrayLike
+) -> StepFit:
+    """Fit the step-time line to measured rows: relative least squares, no coefficient below 0.
 
-    Relative, because a step of one row and a step of 128 rows matter alike; not negative, because a negative cost
-    would make extrapolated steps free.
+    Relative, because a step of one row and a step of 128 rows matter alike; not negative, because a negative
+    cost would make extrapolated steps free.
 
     Parameters
     ----------
@@ -157,18 +164,18 @@ def zipf_popularity(adapters: int, exponent: float) -> FloatArray:
     if adapters < 1 or not exponent >= 0.0:
         raise ValueError(f"adapters {adapters} must be 1 or more and exponent {exponent} 0 or more")
     weight = np.arange(1, adapters + 1, dtype=np.float64) ** -exponent
-    return weight / weight.sum()
+    return np.asarray(weight / weight.sum())
 
 
 def expected_distinct_uniform(adapters: ArrayLike, batch: ArrayLike) -> FloatArray:
-    """Return distinct adapters among `batch` uniform requests, n*(1-(1-1/n)^B) (NODE section 8)."""
+    """Return distinct adapters among `batch` uniform requests, n*(1-(1-1/n)^B)."""
     n = _f(adapters)
     return n * (1.0 - (1.0 - 1.0 / n) ** _f(batch))
 
 
 def expected_distinct(popularity: FloatArray, batch: ArrayLike) -> FloatArray:
-    """Return distinct adapters among `batch` requests, sum_i 1-(1-p_i)^B (NODE section 8); shape of `batch`."""
-    return np.sum(1.0 - (1.0 - popularity) ** _f(batch)[..., None], axis=-1)
+    """Return distinct adapters among `batch` requests, sum_i 1-(1-p_i)^B; shape of `batch`."""
+    return np.asarray(np.sum(1.0 - (1.0 - popularity) ** _f(batch)[..., None], axis=-1))
 
 
 def che_time(popularity: FloatArray, slots: int) -> float:
@@ -198,8 +205,9 @@ def cache_hit_rate(popularity: FloatArray, slots: int, policy: str, in_flight: f
     slots
         Adapters that fit.
     policy
-        `lru` (Che); `resident` (the most popular are pinned); `unload_always` (a hit only while another request for
-        the same adapter is in flight: sum_i p_i (1-(1-p_i)^n), the other requests being independent).
+        `lru` (Che); `resident` (the most popular are pinned); `unload_always` (a hit only while another
+        request for the same adapter is in flight: sum_i p_i (1-(1-p_i)^n), the other requests being
+        independent).
     in_flight
         Mean requests already in flight, for `unload_always`.
 
@@ -209,7 +217,9 @@ def cache_hit_rate(popularity: FloatArray, slots: int, policy: str, in_flight: f
         When the policy is unknown or there is no slot.
     """
     if policy not in CACHE_POLICIES or slots < 1:
-        raise ValueError(f"policy {policy!r} must be one of {', '.join(CACHE_POLICIES)}, slots {slots} 1 or more")
+        raise ValueError(
+            f"policy {policy!r} must be one of {', '.join(CACHE_POLICIES)}, slots {slots} 1 or more"
+        )
     if policy == "resident":
         return float(popularity[:slots].sum())
     if policy == "unload_always":
@@ -218,7 +228,9 @@ def cache_hit_rate(popularity: FloatArray, slots: int, policy: str, in_flight: f
     return 1.0 if np.isinf(time) else float(np.sum(popularity * -np.expm1(-popularity * time)))
 
 
-def mean_load_ms(device_hit: ArrayLike, host_hit: ArrayLike, gpu_hit_ms: ArrayLike, host_ms: ArrayLike, disk_ms: ArrayLike) -> FloatArray:
+def mean_load_ms(
+    device_hit: ArrayLike, host_hit: ArrayLike, gpu_hit_ms: ArrayLike, host_ms: ArrayLike, disk_ms: ArrayLike
+) -> FloatArray:
     """Return the mean time to have an adapter on the device.
 
     Parameters
@@ -235,46 +247,70 @@ def mean_load_ms(device_hit: ArrayLike, host_hit: ArrayLike, gpu_hit_ms: ArrayLi
 def request_work_ms(
     prefill_ms: ArrayLike, load_ms: ArrayLike, output_tokens: ArrayLike, step_ms: ArrayLike, batch: ArrayLike
 ) -> FloatArray:
-    """Return a replica's time spent on one request when its batch is full: load + prefill + (out-1) * step / batch.
+    """Return a replica's time for one request at a full batch: load + prefill + (out-1) * step / batch.
 
     The first token comes from the prefill, so a request takes part in `output_tokens - 1` steps.
     """
     return _f(load_ms) + _f(prefill_ms) + np.maximum(_f(output_tokens) - 1.0, 0.0) * _f(step_ms) / _f(batch)
 
 
-def capacity_tokens_per_day(replicas: ArrayLike, work_ms: ArrayLike, tokens_per_request: ArrayLike) -> FloatArray:
-    """Return tokens (in + out) that replicas can serve in a day: replicas * 86,400 s / work * tokens per request."""
+def capacity_tokens_per_day(
+    replicas: ArrayLike, work_ms: ArrayLike, tokens_per_request: ArrayLike
+) -> FloatArray:
+    """Return tokens (in + out) served in a day: replicas * 86,400 s / work * tokens per request."""
     return _f(replicas) * SECONDS_PER_DAY * 1e3 / _f(work_ms) * _f(tokens_per_request)
 
 
-def usd_per_million_tokens(usd_per_hour: ArrayLike, replicas: ArrayLike, tokens_per_day: ArrayLike) -> FloatArray:
+def usd_per_million_tokens(
+    usd_per_hour: ArrayLike, replicas: ArrayLike, tokens_per_day: ArrayLike
+) -> FloatArray:
     """Return the fleet's cost per 1M tokens in USD; infinite where nothing is served."""
     cost, tokens = _f(usd_per_hour) * 24.0 * _f(replicas), _f(tokens_per_day)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(tokens > 0.0, cost * 1e6 / tokens, np.inf)
 
 
-def decode_bytes(weight_bytes: ArrayLike, adapter_bytes: ArrayLike, distinct: ArrayLike, kv_bytes_per_token: ArrayLike, batch: ArrayLike, context: ArrayLike) -> FloatArray:
-    """Return bytes streamed by one decode step: weights once, each distinct adapter once, every row's keys and values.
+def decode_bytes(
+    weight_bytes: ArrayLike,
+    adapter_bytes: ArrayLike,
+    distinct: ArrayLike,
+    kv_bytes_per_token: ArrayLike,
+    batch: ArrayLike,
+    context: ArrayLike,
+) -> FloatArray:
+    """Return bytes streamed by one decode step: weights, each distinct adapter, every row's keys and values.
 
-    NODE section 8: bytes = 2W + 2*d*P(r) + B*ctx*kv, with `weight_bytes` = 2W and `adapter_bytes` = 2*P(r) in bf16.
+    Roofline of decoding: bytes = 2W + 2*d*P(r) + B*ctx*kv in bf16, where `adapter_bytes` = 2*P(r).
     """
-    return _f(weight_bytes) + _f(distinct) * _f(adapter_bytes) + _f(batch) * _f(context) * _f(kv_bytes_per_token)
+    return (
+        _f(weight_bytes) + _f(distinct) * _f(adapter_bytes) + _f(batch) * _f(context) * _f(kv_bytes_per_token)
+    )
 
 
-def decode_flops(parameters: ArrayLike, adapter_parameters: ArrayLike, batch: ArrayLike, context: ArrayLike, width: ArrayLike, layers: ArrayLike) -> FloatArray:
-    """Return floating-point operations of one decode step: 2B*(W+P(r)) + 4*B*ctx*h*L (NODE section 8)."""
+def decode_flops(
+    parameters: ArrayLike,
+    adapter_parameters: ArrayLike,
+    batch: ArrayLike,
+    context: ArrayLike,
+    width: ArrayLike,
+    layers: ArrayLike,
+) -> FloatArray:
+    """Return floating-point operations of one decode step: 2B*(W+P(r)) + 4*B*ctx*h*L."""
     rows = _f(batch)
-    return 2.0 * rows * (_f(parameters) + _f(adapter_parameters)) + 4.0 * rows * _f(context) * _f(width) * _f(layers)
+    return 2.0 * rows * (_f(parameters) + _f(adapter_parameters)) + 4.0 * rows * _f(context) * _f(width) * _f(
+        layers
+    )
 
 
-def roofline_step_ms(bytes_: ArrayLike, flops: ArrayLike, bandwidth_bytes_per_s: ArrayLike, flops_per_s: ArrayLike) -> FloatArray:
-    """Return the shortest possible step, max(bytes/bandwidth, flops/rate), in milliseconds (NODE section 8)."""
+def roofline_step_ms(
+    bytes_: ArrayLike, flops: ArrayLike, bandwidth_bytes_per_s: ArrayLike, flops_per_s: ArrayLike
+) -> FloatArray:
+    """Return the shortest possible step, max(bytes/bandwidth, flops/rate), in milliseconds."""
     return 1e3 * np.maximum(_f(bytes_) / _f(bandwidth_bytes_per_s), _f(flops) / _f(flops_per_s))
 
 
 def interpolate_wait(rho: ArrayLike, grid: FloatArray, waits: FloatArray) -> FloatArray:
-    """Return a wait at utilisation rho from a table, as log-wait linear in 1/(1-rho) (ENGINE section 9).
+    """Return a wait at utilisation rho from a table, as log-wait linear in 1/(1-rho).
 
     Below the grid the first value holds. Above it the wait grows in proportion to 1/(1-rho), as in every
     single-queue heavy-traffic limit, and is infinite from rho = 1; callers cap it at their queue's bound.
@@ -293,7 +329,9 @@ def interpolate_wait(rho: ArrayLike, grid: FloatArray, waits: FloatArray) -> Flo
     return np.where(load <= last, inside, waits[-1] * (1.0 - last) * stretch)
 
 
-def fluid_overload(arrivals: ArrayLike, backlog: ArrayLike, capacity: ArrayLike, queue_limit: ArrayLike) -> Overload:
+def fluid_overload(
+    arrivals: ArrayLike, backlog: ArrayLike, capacity: ArrayLike, queue_limit: ArrayLike
+) -> Overload:
     """Advance a fluid queue by one tick: serve up to capacity, keep up to the queue's limit, refuse the rest.
 
     Served + refused + new backlog equals arrivals + old backlog. All shapes (runs,), all in one unit of work.
@@ -308,5 +346,7 @@ def fluid_overload(arrivals: ArrayLike, backlog: ArrayLike, capacity: ArrayLike,
 def profile_sha256(document: Mapping[str, Any]) -> str:
     """Return the content hash of a throughput profile: canonical JSON with `provenance.sha256` left out."""
     provenance = {key: value for key, value in document["provenance"].items() if key != "sha256"}
-    canonical = json.dumps({**document, "provenance": provenance}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    canonical = json.dumps(
+        {**document, "provenance": provenance}, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
     return hashlib.sha256(canonical.encode()).hexdigest()

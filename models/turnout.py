@@ -14,6 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.units import GWEI_PER_OPEN
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -158,7 +160,7 @@ def vote_probability(
     power
         Votes that each agent of one run can cast, int64 `(agents,)`.
     base
-        Chance of the voter with the median power, without habit, on a proposal of no salience; in (0, 1).
+        Log-odds of voting with one token's votes, without habit, on a proposal of no salience.
     stake_slope
         Log-odds per e-fold of voting power.
     habit
@@ -173,25 +175,16 @@ def vote_probability(
     numpy.ndarray
         Probabilities `(agents,)`, 0 for those without votes.
 
-    Raises
-    ------
-    ValueError
-        If `base` is not between 0 and 1.
-
     Examples
     --------
-    >>> args = dict(base=0.2, stake_slope=0.0, habit=0.0, salience_slope=0.0, salience=0.0)
-    >>> vote_probability(np.array([0, 5]), voted_before=np.zeros(2, bool), **args).round(6).tolist()
-    [0.0, 0.2]
+    >>> args = dict(base=0.0, stake_slope=0.0, habit=0.0, salience_slope=0.0, salience=0.0)
+    >>> vote_probability(np.array([0, 10**9]), voted_before=np.zeros(2, bool), **args).tolist()
+    [0.0, 0.5]
     """
-    if not 0 < base < 1:
-        raise ValueError(f"base {base} is outside 0..1, both excluded")
     has = power > 0
-    if not has.any():
-        return np.zeros(power.shape)
-    relative = np.log(np.maximum(power, 1) / float(np.median(power[has])))
-    log_odds = np.log(base / (1.0 - base)) + stake_slope * relative + habit * voted_before
-    return np.where(has, logistic(log_odds + salience_slope * salience), 0.0)
+    tokens = np.log(np.maximum(power, 1) / GWEI_PER_OPEN)
+    log_odds = base + stake_slope * tokens + habit * voted_before + salience_slope * salience
+    return np.where(has, logistic(log_odds), 0.0)
 
 
 def turns_out(probability: Floats, draws: Floats, core: Flags, interest: Floats | float) -> Flags:

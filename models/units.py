@@ -1,8 +1,8 @@
 """Units: which text means which exact number.
 
-Rule decided here: a quantity carries its unit in the text (``450_000_000 OPEN``, ``48 months``, ``6 %``), is parsed
-through `decimal.Decimal` or `fractions.Fraction`, and a value that the unit cannot hold exactly is refused. Money
-is an integer count of the ledger's smallest unit: gwei of OPEN, 10^-9 OPEN.
+Rule decided here: a quantity carries its unit in the text (``450_000_000 OPEN``, ``48 months``, ``6 %``), is
+parsed through `decimal.Decimal` or `fractions.Fraction`, and a value that the unit cannot hold exactly is
+refused. Money is an integer count of the ledger's smallest unit: gwei of OPEN, 10^-9 OPEN.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ WEI_PER_OPEN = 10**18
 MICRO_USD_PER_USD = 10**6
 INT64_MAX = 2**63 - 1
 SECONDS_PER_DAY = 86_400
+
+MAX_DIGITS = 60
+"""Digits before or after the point beyond which a number is a mistake and exact arithmetic would not end."""
 
 _NUMBER = r"[+-]?(?:\d[\d_,]*)(?:\.\d[\d_]*)?(?:[eE][+-]?\d+)?"
 _QUANTITY = re.compile(rf"^\s*(?P<number>{_NUMBER})\s*(?P<unit>.*?)\s*$")
@@ -128,6 +131,8 @@ def parse_quantity(text: str | int | float | Decimal) -> Quantity:
         number = Decimal(match["number"].replace("_", "").replace(",", ""))
     except InvalidOperation as error:  # pragma: no cover - the pattern admits only what Decimal reads
         raise ValueError(f"'{text}' is not a number with a unit") from error
+    if number and abs(number.adjusted()) > MAX_DIGITS:
+        raise ValueError(f"'{text}' has more than {MAX_DIGITS} digits before or after the point")
     return Quantity(number, match["unit"])
 
 
@@ -171,7 +176,7 @@ def parse_amount(text: str, symbol: str = "OPEN", decimals: int = 9) -> int:
 
 
 def parse_share(text: str | float) -> Fraction:
-    """Parse a share such as ``6 %`` (or ``600 bps``, or a plain number between 0 and 1) into an exact rational.
+    """Parse a share such as ``6 %``, ``600 bps`` or a plain number between 0 and 1, exactly.
 
     Raises
     ------
@@ -198,7 +203,8 @@ def parse_duration(text: str) -> Duration:
     quantity = parse_quantity(text)
     unit = _DURATION_UNITS.get(quantity.unit)
     if unit is None:
-        raise ValueError(f"'{text}' has unit '{quantity.unit}'; expected s, h, d, weeks, months or years")
+        given = f"unit '{quantity.unit}'" if quantity.unit else "no unit"
+        raise ValueError(f"'{text}' has {given}; expected s, h, d, weeks, months or years")
     if quantity.number < 0:
         raise ValueError(f"'{text}' is negative; a duration is 0 or more")
     if unit in ("month", "year"):

@@ -1,9 +1,9 @@
-"""LoRA adapters in peft's format: which uploads the node accepts, and the hash that names what served a token.
+"""LoRA adapters in peft's format: which uploads the node accepts, and the hash that names an adapter.
 
-An adapter is one `adapter_model.safetensors` and one `adapter_config.json`. Everything is checked against the file's
-own header before any tensor is allocated: exact key set, shapes, rank, bytes, scale. Pickle files are never opened.
-The name of an adapter is the SHA-256 of its canonical tensors and its effective configuration, not of the archive, so
-that repacking changes nothing and two identical uploads are one adapter.
+An adapter is one `adapter_model.safetensors` and one `adapter_config.json`. Everything is checked against the
+file's own header before any tensor is allocated: exact key set, shapes, rank, bytes, scale. Pickle files are
+never opened. The name of an adapter is the SHA-256 of its canonical tensors and its effective configuration,
+not of the archive, so that repacking changes nothing and two identical uploads are one adapter.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ IGNORED = {
 }  # fmt: skip
 # These would change the computation; they are accepted only when off (null, false, empty).
 MUST_BE_OFF = {
-    "fan_in_fan_out", "use_rslora", "modules_to_save", "exclude_modules", "layers_to_transform", "layers_pattern",
-    "rank_pattern", "alpha_pattern", "megatron_config", "trainable_token_indices", "loftq_config", "eva_config",
-    "corda_config", "lora_ga_config", "use_dora", "velora_config", "alora_invocation_tokens", "use_qalora",
-    "monteclora_config", "layer_replication", "runtime_config", "lora_bias", "target_parameters", "use_bdlora",
-    "arrow_config", "kasa_config", "ensure_weight_tying",
+    "fan_in_fan_out", "use_rslora", "modules_to_save", "exclude_modules", "layers_to_transform",
+    "layers_pattern", "rank_pattern", "alpha_pattern", "megatron_config", "trainable_token_indices",
+    "loftq_config", "eva_config", "corda_config", "lora_ga_config", "use_dora", "velora_config",
+    "alora_invocation_tokens", "use_qalora", "monteclora_config", "layer_replication", "runtime_config",
+    "lora_bias", "target_parameters", "use_bdlora", "arrow_config", "kasa_config", "ensure_weight_tying",
 }  # fmt: skip
 
 
@@ -98,7 +98,9 @@ def read_adapter(folder: Path, config: ModelConfig, *, rank_max: int = RANK_MAX)
         raise InputError([Problem(f"not a valid safetensors archive: {error}", where=str(path))]) from error
     broken = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
-        raise InputError([Problem(f"tensor {name} holds NaN or infinity", where=str(path)) for name in broken])
+        raise InputError(
+            [Problem(f"tensor {name} holds NaN or infinity", where=str(path)) for name in broken]
+        )
     return _build(config, rank, alpha, targets, tensors)
 
 
@@ -133,7 +135,7 @@ def random_adapter(
     dtype: torch.dtype = torch.float32,
     gain: float = 1.0,
 ) -> Adapter:
-    """Return a seeded adapter whose update is about `gain` x 2 % of a unit-variance weight row: a load, not a skill."""
+    """Return a seeded random adapter, B drawn at `gain` x 0.02: a load to serve, not a skill."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, shape in _expected_shapes(config, rank, targets).items():
@@ -142,7 +144,15 @@ def random_adapter(
     return _build(config, rank, float(2 * rank if alpha is None else alpha), targets, tensors)
 
 
-def make_with_peft(model: Any, folder: Path, *, rank: int, seed: int, targets: tuple[str, ...] = TARGETS, spread: float = 0.02) -> None:
+def make_with_peft(
+    model: Any,
+    folder: Path,
+    *,
+    rank: int,
+    seed: int,
+    targets: tuple[str, ...] = TARGETS,
+    spread: float = 0.02,
+) -> None:
     """Make a seeded random adapter with peft on a transformers model and save it in peft's own format.
 
     Parameters
@@ -154,12 +164,15 @@ def make_with_peft(model: Any, folder: Path, *, rank: int, seed: int, targets: t
     rank, seed, targets
         Of the adapter.
     spread
-        Standard deviation of B, which is drawn too: peft starts it at zero, and such an adapter would equal the base.
+        Standard deviation of B, which is drawn too: peft starts it at zero, and such an adapter would equal
+        the base.
     """
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
-    settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(targets), lora_dropout=0.0, task_type="CAUSAL_LM")
+    settings = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=list(targets), lora_dropout=0.0, task_type="CAUSAL_LM"
+    )
     wrapped = get_peft_model(model, settings)
     with torch.no_grad():
         for name, parameter in wrapped.named_parameters():
@@ -173,12 +186,24 @@ def _read_adapter_config(path: Path, rank_max: int) -> tuple[int, float, tuple[s
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError([Problem(f"cannot read the adapter's configuration: {error}", where=str(path))]) from error
+        raise InputError(
+            [Problem(f"cannot read the adapter's configuration: {error}", where=str(path))]
+        ) from error
     if not isinstance(raw, dict):
         raise InputError([Problem("the adapter's configuration is not a mapping", where=str(path))])
-    wrong = [f"{key}: {raw.get(key)!r} is not supported; allowed {allowed}" for key, allowed in FIXED.items() if raw.get(key) not in allowed]
-    wrong += [f"{key}: {raw[key]!r} is not supported; it must be off" for key in sorted(MUST_BE_OFF & raw.keys()) if raw[key]]
-    wrong += [f"{key}: unknown setting" for key in sorted(raw.keys() - FIXED.keys() - USED - IGNORED - MUST_BE_OFF)]
+    wrong = [
+        f"{key}: {raw.get(key)!r} is not supported; allowed {allowed}"
+        for key, allowed in FIXED.items()
+        if raw.get(key) not in allowed
+    ]
+    wrong += [
+        f"{key}: {raw[key]!r} is not supported; it must be off"
+        for key in sorted(MUST_BE_OFF & raw.keys())
+        if raw[key]
+    ]
+    wrong += [
+        f"{key}: unknown setting" for key in sorted(raw.keys() - FIXED.keys() - USED - IGNORED - MUST_BE_OFF)
+    ]
     rank, alpha, targets = raw.get("r"), raw.get("lora_alpha"), raw.get("target_modules")
     if type(rank) is not int or not 1 <= rank <= rank_max:
         wrong.append(f"r: {rank!r} is out of range; allowed 1 to {rank_max}")
@@ -208,7 +233,9 @@ def _read_bounded(path: Path, expected: dict[str, tuple[int, int]]) -> bytes:
     try:
         size = path.stat().st_size
         if size > limit:
-            raise InputError([Problem(f"{size} bytes; an adapter of this rank holds at most {limit}", where=str(path))])
+            raise InputError(
+                [Problem(f"{size} bytes; an adapter of this rank holds at most {limit}", where=str(path))]
+            )
         return path.read_bytes()
     except OSError as error:
         message = f"cannot read the adapter's weights (only safetensors are accepted): {error.strerror}"
@@ -219,7 +246,14 @@ def _check_header(data: bytes, expected: dict[str, tuple[int, int]], path: Path)
     """Compare the archive's header with the exact key set and shapes before any tensor is made."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > min(HEADER_BYTES_MAX, len(data) - 8):
-        raise InputError([Problem(f"header of {length} bytes; allowed {HEADER_BYTES_MAX} and within the file", where=str(path))])
+        raise InputError(
+            [
+                Problem(
+                    f"header of {length} bytes; allowed {HEADER_BYTES_MAX} and within the file",
+                    where=str(path),
+                )
+            ]
+        )
     try:
         header = json.loads(data[8 : 8 + length])
         header.pop("__metadata__", None)
@@ -231,12 +265,16 @@ def _check_header(data: bytes, expected: dict[str, tuple[int, int]], path: Path)
     for name in expected.keys() & found.keys():
         dtype, shape = found[name]
         if shape != expected[name] or dtype not in DTYPE_BYTES:
-            wrong.append(f"tensor {name} is {dtype} {shape}, expected {expected[name]} in one of {', '.join(DTYPE_BYTES)}")
+            wrong.append(
+                f"tensor {name} is {dtype} {shape}, expected {expected[name]}, {' or '.join(DTYPE_BYTES)}"
+            )
     if wrong:
         raise InputError([Problem(message, where=str(path)) for message in sorted(wrong)])
 
 
-def _build(config: ModelConfig, rank: int, alpha: float, targets: tuple[str, ...], tensors: dict[str, Tensor]) -> Adapter:
+def _build(
+    config: ModelConfig, rank: int, alpha: float, targets: tuple[str, ...], tensors: dict[str, Tensor]
+) -> Adapter:
     effective = torch.tensor([rank, alpha], dtype=torch.float64)
     digest = tensors_sha256([*tensors.items(), ("effective.rank_alpha", effective)])
     a, b = {}, {}

@@ -1,7 +1,8 @@
-"""The node's bench: measure this machine and write a throughput profile (`python -m reference_node.bench --out FILE`).
+"""The node's bench: measure this machine and write its throughput profile.
 
-Needs torch, numpy and safetensors alone, so that it runs on a bare accelerator image as well as on a laptop. On a CPU
-it uses one thread, because two threads on a shared machine can invert a comparison; on CUDA it uses bf16.
+`python -m reference_node.bench --out FILE` needs torch, numpy and safetensors alone, so that it runs on a
+bare accelerator image as well as on a laptop. On a CPU it uses one thread, because two threads on a shared
+machine can invert a comparison; on CUDA it uses bf16.
 """
 
 from __future__ import annotations
@@ -24,18 +25,15 @@ import reference_node
 from models.errors import InputError
 from models.serving import fit_step_time
 from reference_node.adapters import TARGETS
-from reference_node.load import Load, burst_rate, serving_row
+from reference_node.load import Load, Run, burst_rate, median_run, serve, serving_row
 from reference_node.lora import AdapterPool
 from reference_node.measure import (
     PLANS,
     BenchPlan,
     Progress,
     Rig,
-    decode_sweep,
     make_adapters,
-    measure_adapter_load,
     measure_ceilings,
-    prefill_sweep,
 )
 from reference_node.model import random_model
 from reference_node.profile import (
@@ -53,6 +51,7 @@ from reference_node.profile import (
     Software,
     write_profile,
 )
+from reference_node.sweeps import DecodeSweep, PrefillSweep, measure_adapter_load
 from reference_node.weights import recipe_sha256
 
 SEED = 2025
@@ -78,7 +77,10 @@ def build_rig(plan: BenchPlan, device_name: str, progress: Progress) -> Rig:
         When the device does not exist here.
     """
     if device_name not in ("cpu", "cuda") or (device_name == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"device {device_name!r} is not available; allowed cpu" + (", cuda" if torch.cuda.is_available() else ""))
+        raise InputError(
+            f"device {device_name!r} is not available; allowed cpu"
+            + (", cuda" if torch.cuda.is_available() else "")
+        )
     device = torch.device(device_name)
     dtype = torch.bfloat16 if device_name == "cuda" else torch.float32
     if device_name == "cpu":
@@ -87,24 +89,33 @@ def build_rig(plan: BenchPlan, device_name: str, progress: Progress) -> Rig:
     bandwidth, flops = measure_ceilings(device, dtype)
     longest = max(plan.length_max, max(plan.contexts) + plan.steps + 2)
     model = random_model(plan.config, SEED, device=device_name, dtype=dtype, max_length=longest)
-    pool = AdapterPool(plan.config, slots=plan.slots, rank_max=max(plan.ranks), host_slots=HOST_SLOTS, device=device, dtype=dtype)
+    pool = AdapterPool(
+        plan.config,
+        slots=plan.slots,
+        rank_max=max(plan.ranks),
+        host_slots=HOST_SLOTS,
+        device=device,
+        dtype=dtype,
+    )
     return Rig(plan, model, pool, make_adapters(plan, dtype), bandwidth, flops)
 
 
 def measure_profile(preset: str, device_name: str, command: str, progress: Progress) -> Profile:
     """Run every part of the bench and return the (unsealed) profile."""
     rig = build_rig(PLANS[preset], device_name, progress)
+    wall, processor = time.perf_counter(), time.thread_time()
     with tempfile.TemporaryDirectory() as scratch:
         loads = measure_adapter_load(rig, Path(scratch), progress)
-    decode = decode_sweep(rig, progress)
-    prefill = prefill_sweep(rig, progress)
-    serving = _serving_rows(rig, progress)
+    sweeps = DecodeSweep(rig), PrefillSweep(rig)
+    serving = _run_rounds(rig, sweeps, progress)
+    decode, prefill = (sweep.rows() for sweep in sweeps)
+    share = min(1.0, (time.thread_time() - processor) / (time.perf_counter() - wall))
     return Profile(
         schema=SCHEMA_VERSION,
         id=f"{device_name}-{preset}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         node_version=reference_node.__version__,
-        git_rev=_git_revision(),
+        git_rev=revision(),
         device=_describe_device(rig),
         software=_describe_software(rig),
         model=_describe_model(rig, preset),
@@ -116,7 +127,7 @@ def measure_profile(preset: str, device_name: str, command: str, progress: Progr
         energy=Energy(None, "none"),
         price=Price(0.0, "assumed"),
         fit=fit_decode(decode),
-        provenance=Provenance(True, rig.plan.repeats, command, ""),
+        provenance=Provenance(True, rig.plan.repeats, round(share, 4), command, ""),
     )
 
 
@@ -132,19 +143,39 @@ def fit_decode(rows: Sequence[DecodeRow]) -> Fit:
     return Fit(**dataclasses.asdict(fitted))
 
 
-def _serving_rows(rig: Rig, progress: Progress) -> list[ServingRow]:
-    """Serve at half, four fifths and 1.3 of capacity; the last two are held out for checking the simulator."""
-    capacity = burst_rate(rig, progress)
-    loads = [Load(0.5 * capacity, 1.0, False, 11), Load(0.8 * capacity, 0.8, True, 12), Load(1.3 * capacity, 1.0, True, 13)]
-    return [serving_row(rig, load, progress) for load in loads]
+def _run_rounds(rig: Rig, sweeps: tuple[DecodeSweep, PrefillSweep], progress: Progress) -> list[ServingRow]:
+    """Run all rounds: sweeps, then serving at 0.5, 0.8 and 1.3 of capacity; the last two loads are held out.
+
+    The first round, which is dropped, probes the capacity in place of serving.
+    """
+    loads: list[Load] = []
+    runs: list[list[Run]] = []
+    for number in range(rig.plan.repeats + 1):
+        progress(f"round {number + 1} of {rig.plan.repeats + 1}: decode and prefill sweeps")
+        for sweep in sweeps:
+            sweep.round()
+        if not loads:
+            capacity = burst_rate(rig, progress)
+            shares = ((0.5, 1.0, False), (0.8, 0.8, True), (1.3, 1.0, True))
+            loads = [
+                Load(share * capacity, zipf, held, 11 + i) for i, (share, zipf, held) in enumerate(shares)
+            ]
+        else:
+            runs.append([serve(rig, load, progress) for load in loads])
+    kept = [median_run(same) for same in zip(*runs, strict=True)]
+    return [serving_row(rig, load, run) for load, run in zip(loads, kept, strict=True)]
 
 
 def _describe_device(rig: Rig) -> Device:
     cuda = rig.model.device.type == "cuda"
-    memory = torch.cuda.get_device_properties(0).total_memory if cuda else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = (
+        torch.cuda.get_device_properties(0).total_memory
+        if cuda
+        else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    )
     return Device(
         kind="cuda" if cuda else "cpu",
-        name=torch.cuda.get_device_name(0) if cuda else _cpu_name(),
+        name=torch.cuda.get_device_name(0) if cuda else cpu_name(),
         count=1,
         memory_bytes=int(memory),
         driver=f"CUDA {torch.version.cuda}" if cuda else None,
@@ -165,6 +196,7 @@ def _describe_software(rig: Rig) -> Software:
         attention_impl="sdpa-static-kv",
         cuda_graphs=False,
         threads=torch.get_num_threads(),
+        clock="processor" if rig.model.device.type == "cpu" else "wall",
     )
 
 
@@ -186,16 +218,28 @@ def _describe_lora(rig: Rig) -> Lora:
     return Lora(rank, list(TARGETS), rig.pool.nbytes_per_adapter(rank), rig.plan.slots, HOST_SLOTS)
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Return the processor's model name, or its architecture where the system does not say."""
     info = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    names = (
+        [
+            line.split(":", 1)[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if info.exists()
+        else []
+    )
     return names[0] if names else platform.machine()
 
 
-def _git_revision() -> str:
+def revision() -> str:
+    """Return the short hash of the checkout's commit, or "unknown" outside one."""
     here = Path(__file__).parent
     try:
-        found = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True)  # noqa: S607
+        found = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return found.stdout.strip()
@@ -203,19 +247,25 @@ def _git_revision() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line, measure, write the profile, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m reference_node.bench", description="Measure this machine as a LoRA serving node.")
+    parser = argparse.ArgumentParser(
+        prog="python -m reference_node.bench", description="Measure this machine as a LoRA serving node."
+    )
     parser.add_argument("--out", type=Path, required=True, help="profile to write (JSON)")
     parser.add_argument("--preset", choices=sorted(PLANS), default="tiny", help="model shape (default: tiny)")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu"
+    )
     options = parser.parse_args(arguments)
     progress = stderr_progress(time.perf_counter())
     command = f"python -m reference_node.bench --preset {options.preset} --device {options.device}"
     try:
-        profile = write_profile(measure_profile(options.preset, options.device, command, progress), options.out)
+        profile = write_profile(
+            measure_profile(options.preset, options.device, command, progress), options.out
+        )
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    progress(f"wrote {options.out}: fit r2 {profile.fit.r2:.4f}, largest error {100 * profile.fit.max_rel_err:.1f} %")
+    progress(f"wrote {options.out}: fit r2 {profile.fit.r2:.4f}, largest error {profile.fit.max_rel_err:.1%}")
     return 0
 
 

@@ -1,9 +1,9 @@
 """Continuous batching: which request runs in which row at each step, and which adapter served it.
 
-First come, first served. Between two decode steps every waiting request for which a row and an adapter slot are free
-is prefilled and joins; a finished request leaves at once and the last row moves into its place, so running rows stay
-dense. The adapter is pinned from admission to the last token, and the completion carries the content hash of what was
-applied. Decoding is greedy.
+First come, first served. Between two decode steps every waiting request for which a row and an adapter slot
+are free is prefilled and joins; a finished request leaves at once and the last row moves into its place, so
+running rows stay dense. The adapter is pinned from admission to the last token, and the completion carries
+the content hash of what was applied. Decoding is greedy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 
 from models.errors import InputError
-from reference_node.lora import AdapterPool, LoraPlan, PoolFull
+from reference_node.lora import AdapterPool, LoraPlan, PoolFullError
 from reference_node.model import KVCache, Llama
 
 
@@ -47,9 +47,10 @@ class Request:
 
 @dataclass(slots=True)
 class Completion:
-    """What was served: tokens, the adapter that produced them, and the clock at submission and at each token (s).
+    """What was served: tokens, the adapter behind them, the clock at submission and at each token (s).
 
-    `error` is empty unless the request failed after admission, e.g. because its adapter's folder changed on disk.
+    `error` is empty unless the request failed after admission, e.g. because its adapter's folder changed on
+    disk.
     """
 
     request: Request
@@ -94,7 +95,7 @@ class Engine:
     ) -> None:
         if batch_max < 1 or not 1 < length_max <= model.cos.shape[0]:
             raise InputError(
-                f"engine: batch_max {batch_max} must be 1 or more, length_max {length_max} 2 to {model.cos.shape[0]}"
+                f"engine: batch_max {batch_max}: 1 or more; length_max {length_max}: 2 to {len(model.cos)}"
             )
         self.model, self.pool = model, pool
         self.batch_max, self.length_max, self.queue_max, self.clock = batch_max, length_max, queue_max, clock
@@ -135,7 +136,7 @@ class Engine:
         return done
 
     def reassign(self, adapters: Sequence[str | None]) -> None:
-        """Give the running rows other adapters from the next step on; benches compare settings on one warm batch."""
+        """Give the running rows other adapters from the next step on, as benches of one warm batch do."""
         for entry, adapter in zip(self.running, adapters, strict=True):
             if entry.adapter_sha256 is not None:
                 self.pool.release(entry.adapter_sha256)
@@ -149,7 +150,9 @@ class Engine:
         if not request.prompt or not all(0 <= token < vocab for token in request.prompt):
             wrong.append(f"prompt of {len(request.prompt)} tokens must hold ids from 0 to {vocab - 1}")
         if request.max_new_tokens < 1 or total > self.length_max:
-            wrong.append(f"prompt + max_new_tokens = {total}; allowed at least one new token, at most {self.length_max} in all")
+            wrong.append(
+                f"prompt + max_new_tokens = {total}; allowed one new token or more, {self.length_max} in all"
+            )
         if request.adapter_sha256 is not None and not self.pool.knows(request.adapter_sha256):
             wrong.append(f"unknown adapter {request.adapter_sha256[:12]}")
         if len(self.waiting) >= self.queue_max:
@@ -163,7 +166,7 @@ class Engine:
             entry = self.waiting[0]
             try:
                 slot = -1 if entry.adapter_sha256 is None else self.pool.acquire(entry.adapter_sha256)
-            except PoolFull:
+            except PoolFullError:
                 break
             except InputError as error:
                 entry.error = str(error)
@@ -208,7 +211,8 @@ class Engine:
             finished.append(entry)
             last = len(self.running) - 1
             moved = self.running[last]
-            # Cleared, because a masked NaN left by an overflowing adapter would still poison the next row here.
+            # Cleared, because a masked NaN left by an overflowing adapter would still poison the next row
+            # here.
             self.cache.clear(row, len(entry.request.prompt) + len(entry.tokens))
             if row != last:
                 length = len(moved.request.prompt) + len(moved.tokens)

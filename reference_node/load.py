@@ -1,20 +1,21 @@
-"""Open-loop load: Poisson arrivals that do not wait for answers, adapters drawn by Zipf popularity, one row per run.
+"""Open-loop load: Poisson arrivals that do not wait for answers, adapters drawn by Zipf popularity.
 
-Everything is seeded; the order of requests is a function of (seed, rate). Latencies count from the scheduled arrival,
-not from when the loop got round to it, so a busy engine cannot hide its own queue.
+Everything is seeded; the order of requests is a function of (seed, rate). Latencies count from the scheduled
+arrival, not from when the loop got round to it, so a busy engine cannot hide its own queue.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from models.serving import zipf_popularity
 from reference_node.engine import Completion, Engine, Request
-from reference_node.measure import Progress, Rig
+from reference_node.measure import Progress, Rig, clock_of
 from reference_node.profile import Quantiles, ServingRow, Slo
 
 # MLPerf Inference, Llama-2-70B interactive: p99 bounds on time to first token and time per output token.
@@ -43,25 +44,46 @@ class Load:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What an open-loop run did: completions, pool counters, peak share of the KV store, its end (s)."""
+
+    completions: list[Completion]
+    counters: Counter[str]
+    kv_used_peak: float
+    end_s: float
+
+
 def burst_rate(rig: Rig, progress: Progress) -> float:
     """Return requests per second when all requests arrive at once: the engine's capacity for this traffic."""
     progress("serving: capacity probe")
-    completions, _, _ = _drive(rig, Load(float("inf"), 1.0, False, 1), min(rig.plan.requests, 160))
-    return len(completions) / max(c.token_times_s[-1] for c in completions)
+    run = _drive(rig, Load(float("inf"), 1.0, False, 1), min(rig.plan.requests, 160))
+    return len(run.completions) / run.end_s
 
 
-def serving_row(rig: Rig, load: Load, progress: Progress) -> ServingRow:
-    """Serve one open-loop run and describe it."""
+def serve(rig: Rig, load: Load, progress: Progress) -> Run:
+    """Serve one open-loop run."""
     progress(f"serving: {load.rate:.1f} requests/s, {rig.plan.adapters} adapters, Zipf {load.zipf_alpha:g}")
-    completions, counters, kv_peak = _drive(rig, load, rig.plan.requests)
-    done = [c for c in completions if not c.error]
+    return _drive(rig, load, rig.plan.requests)
+
+
+def median_run(runs: Sequence[Run]) -> Run:
+    """Return the run of median duration."""
+    return sorted(runs, key=lambda run: run.end_s)[len(runs) // 2]
+
+
+def serving_row(rig: Rig, load: Load, run: Run) -> ServingRow:
+    """Describe one open-loop run."""
+    done = [c for c in run.completions if not c.error]
     ttft = np.array([c.token_times_s[0] - c.submitted_s for c in done]) * 1e3
     e2e = np.array([c.token_times_s[-1] - c.submitted_s for c in done]) * 1e3
-    tpot = np.array([(c.token_times_s[-1] - c.token_times_s[0]) / max(len(c.tokens) - 1, 1) for c in done]) * 1e3
+    tpot = (
+        np.array([(c.token_times_s[-1] - c.token_times_s[0]) / max(len(c.tokens) - 1, 1) for c in done]) * 1e3
+    )
     itl = np.concatenate([np.diff(c.token_times_s) for c in done]) * 1e3
     good = (ttft <= INTERACTIVE.ttft_ms) & (tpot <= INTERACTIVE.tpot_ms)
-    duration = max(c.token_times_s[-1] for c in done)
-    loads = counters["hit"] + counters["host_load"] + counters["disk_load"]
+    duration = run.end_s
+    loads = run.counters["hit"] + run.counters["host_load"] + run.counters["disk_load"]
     return ServingRow(
         holdout=load.holdout,
         arrival_rate=round(load.rate, 4),
@@ -74,7 +96,7 @@ def serving_row(rig: Rig, load: Load, progress: Progress) -> ServingRow:
         output_tokens=rig.plan.output_tokens,
         duration_s=round(duration, 4),
         completed=len(done),
-        failed=len(completions) - len(done),
+        failed=len(run.completions) - len(done),
         output_tok_s=round(sum(len(c.tokens) for c in done) / duration, 2),
         goodput=round(float(good.sum()) / duration, 4),
         slo=INTERACTIVE,
@@ -82,8 +104,8 @@ def serving_row(rig: Rig, load: Load, progress: Progress) -> ServingRow:
         tpot_ms=_quantiles(tpot),
         itl_ms=_quantiles(itl),
         e2e_ms=_quantiles(e2e),
-        kv_used_peak=round(kv_peak, 4),
-        hit_rate=round(counters["hit"] / max(loads, 1), 4),
+        kv_used_peak=round(run.kv_used_peak, 4),
+        hit_rate=round(run.counters["hit"] / max(loads, 1), 4),
         preemptions=0,
     )
 
@@ -101,12 +123,13 @@ def schedule(rig: Rig, load: Load, count: int) -> list[tuple[float, Request]]:
     ]
 
 
-def _drive(rig: Rig, load: Load, count: int) -> tuple[list[Completion], Counter[str], float]:
+def _drive(rig: Rig, load: Load, count: int) -> Run:
     """Run the engine against a schedule; times in completions are seconds from the run's start."""
     plan = schedule(rig, load, count)
     engine = rig.engine(max(rig.plan.batches), rig.plan.input_tokens + rig.plan.output_tokens)
-    began = time.perf_counter()
-    engine.clock = lambda: time.perf_counter() - began
+    clock, skipped = clock_of(rig.model.device), 0.0
+    began = clock()
+    engine.clock = lambda: clock() - began + skipped
     before, done, next_, peak = Counter(rig.pool.counters), [], 0, 0.0
     while len(done) < count:
         now = engine.clock()
@@ -115,11 +138,15 @@ def _drive(rig: Rig, load: Load, count: int) -> tuple[list[Completion], Counter[
             engine.waiting[-1].submitted_s = plan[next_][0]
             next_ += 1
         if not engine.waiting and not engine.running:
-            time.sleep(max(0.0, plan[next_][0] - engine.clock()))
+            gap = max(0.0, plan[next_][0] - engine.clock())
+            if clock is time.thread_time:
+                skipped += gap
+            else:
+                time.sleep(gap)
             continue
         done += engine.step()
         peak = max(peak, _kv_share(engine))
-    return done, rig.pool.counters - before, peak
+    return Run(done, rig.pool.counters - before, peak, max(c.token_times_s[-1] for c in done))
 
 
 def _kv_share(engine: Engine) -> float:

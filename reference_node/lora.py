@@ -1,9 +1,10 @@
 """Adapters in one batch: where each adapter's matrices lie, and how a step applies several of them at once.
 
-A permanent pool holds A (slot, part, rank, in) per fused group and B (slot, out, rank) per projection, padded to the
-pool's rank, so that serving never allocates. A row names its slot, -1 for none; rows without an adapter are never
-touched, hence bit-identical to the base. Few adapters: one small GEMM per segment of equal slots. Many: gather each
-row's matrices and multiply batched. B stays per projection, because a block-diagonal B would stream zeros.
+A permanent pool holds A (slot, part, rank, in) per fused group and B (slot, out, rank) per projection, padded
+to the pool's rank, so that serving never allocates. A row names its slot, -1 for none; rows without an
+adapter are never touched, hence bit-identical to the base. Few adapters: one small GEMM per segment of equal
+slots. Many: gather each row's matrices and multiply batched. B stays per projection, because a block-diagonal
+B would stream zeros.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from models.errors import InputError
 from reference_node.adapters import Adapter, read_adapter
 from reference_node.model import GROUPS, ModelConfig
 
-# Gather once distinct adapters exceed this share of the rows. On a CPU gathering never paid (measured at 1 to 32 rows:
-# segments reach 0.51 of base with 32 distinct adapters, gathering 0.36), so 1.0; on an accelerator launches dominate and
-# the value is an estimate until `detail` of the bench's `mixed.*` figures, which times both, says otherwise.
+# Gather once distinct adapters exceed this share of the rows. On a CPU gathering never paid (measured at 1 to
+# 32 rows: segments reach 0.51 of base with 32 distinct adapters, gathering 0.36), so 1.0; on an accelerator
+# launches dominate and the value is an estimate until `detail` of the bench's `mixed.*` figures, which times
+# both, says otherwise.
 CROSSOVER = {"cpu": 1.0, "cuda": 0.1}
 POLICIES = ("lru", "unload_always", "resident")
 
 
-class PoolFull(RuntimeError):
+class PoolFullError(RuntimeError):
     """Every slot serves a request in flight; the caller waits for one to finish."""
 
 
@@ -42,8 +44,8 @@ class AdapterPool:
     host_slots
         Adapters kept validated in host memory; older ones are read again from disk.
     policy
-        `lru`; `unload_always` empties a slot with its last request; `resident` never evicts, so that once the slots are
-        taken other adapters are refused.
+        `lru`; `unload_always` empties a slot with its last request; `resident` never evicts, so that once the
+        slots are taken other adapters are refused.
     """
 
     def __init__(
@@ -59,14 +61,23 @@ class AdapterPool:
     ) -> None:
         if slots < 1 or rank_max < 1 or host_slots < 1 or policy not in POLICIES:
             raise InputError(
-                f"adapter pool: slots {slots}, rank_max {rank_max}, host_slots {host_slots} must be 1 or more, "
+                f"adapter pool: slots {slots}, rank_max {rank_max}, host_slots {host_slots}: 1 or more; "
                 f"policy {policy!r} one of {', '.join(POLICIES)}"
             )
-        self.config, self.slots, self.rank_max, self.host_slots, self.policy = config, slots, rank_max, host_slots, policy
+        self.config, self.slots, self.rank_max, self.host_slots, self.policy = (
+            config,
+            slots,
+            rank_max,
+            host_slots,
+            policy,
+        )
         shapes = config.projections()
         zeros = {"dtype": dtype, "device": device}
         self.a: list[dict[str, Tensor]] = [
-            {g: torch.zeros((slots, len(parts), rank_max, shapes[parts[0]][1]), **zeros) for g, parts in GROUPS.items()}
+            {
+                g: torch.zeros((slots, len(parts), rank_max, shapes[parts[0]][1]), **zeros)
+                for g, parts in GROUPS.items()
+            }
             for _ in range(config.layers)
         ]
         self.b: list[dict[str, Tensor]] = [
@@ -75,7 +86,8 @@ class AdapterPool:
         ]
         self.rank = [0] * slots
         self.widths = {name: out for name, (out, _) in shapes.items()}
-        # Views by layer, group, slot: A^T (in, parts x rank) and each part's B^T (rank, out), bounded by the true rank.
+        # Views by layer, group, slot: A^T (in, parts x rank) and each part's B^T (rank, out), bounded by the
+        # true rank.
         self.views: list[dict[str, list[tuple[Tensor, list[Tensor]]]]] = [
             {group: [(torch.empty(0), [])] * slots for group in GROUPS} for _ in range(config.layers)
         ]
@@ -110,8 +122,9 @@ class AdapterPool:
         Raises
         ------
         InputError
-            When the adapter is unknown, its folder no longer holds that content, or the policy has no room for it.
-        PoolFull
+            When the adapter is unknown, its folder no longer holds that content, or the policy has no room
+            for it.
+        PoolFullError
             When no slot can be freed.
         """
         slot = self._slot_of.get(sha256)
@@ -141,7 +154,9 @@ class AdapterPool:
         for layer in range(self.config.layers):
             for group, parts in GROUPS.items():
                 for part, name in enumerate(parts):
-                    self._write_one(self.a[layer][group][slot, part], self.b[layer][name][slot], adapter, (layer, name))
+                    self._write_one(
+                        self.a[layer][group][slot, part], self.b[layer][name][slot], adapter, (layer, name)
+                    )
                 shrink = self.a[layer][group][slot, :, : adapter.rank].flatten(0, 1).T
                 grow = [self.b[layer][name][slot, :, : adapter.rank].T for name in parts]
                 self.views[layer][group][slot] = (shrink, grow)
@@ -168,7 +183,9 @@ class AdapterPool:
             raise InputError(f"unknown adapter {sha256[:12]}; register it before it is asked for")
         adapter = read_adapter(folder, self.config, rank_max=self.rank_max)
         if adapter.sha256 != sha256:
-            raise InputError(f"{folder}: content is now {adapter.sha256[:12]}, the request asked for {sha256[:12]}")
+            raise InputError(
+                f"{folder}: content is now {adapter.sha256[:12]}, the request asked for {sha256[:12]}"
+            )
         self.counters["disk_load"] += 1
         self._remember(adapter)
         return adapter
@@ -190,11 +207,11 @@ class AdapterPool:
             if not self._in_flight[sha256]:
                 self.counters["eviction"] += 1
                 return self._slot_of.pop(sha256)
-        raise PoolFull(f"all {self.slots} adapter slots are in use")
+        raise PoolFullError(f"all {self.slots} adapter slots are in use")
 
 
 class LoraPlan:
-    """How one fixed set of rows meets the pool: built when the batch changes, used by every layer of every step.
+    """How one fixed set of rows meets the pool: built when the batch changes, used by every layer.
 
     Parameters
     ----------
@@ -235,7 +252,9 @@ class LoraPlan:
     def _add_segments(self, layer: int, group: str, x: Tensor, out: Tensor) -> None:
         names = GROUPS[group]
         views = self.pool.views[layer][group]
-        tiles = [piece.split(self.sizes) for piece in out.split([self.pool.widths[name] for name in names], dim=1)]
+        tiles = [
+            piece.split(self.sizes) for piece in out.split([self.pool.widths[name] for name in names], dim=1)
+        ]
         for index, (slot, chunk) in enumerate(zip(self.segments, x.split(self.sizes), strict=True)):
             shrink, grow = views[slot]
             hidden = torch.mm(chunk, shrink)
@@ -251,5 +270,7 @@ class LoraPlan:
         for part, name in enumerate(GROUPS[group]):
             grow = self.pool.b[layer][name][:, :, :rank].index_select(0, slots)
             piece = out[:, start : start + grow.shape[1]]
-            piece.copy_(torch.baddbmm(piece.unsqueeze(2), grow, hidden[:, part * rank : (part + 1) * rank]).squeeze(2))
+            piece.copy_(
+                torch.baddbmm(piece.unsqueeze(2), grow, hidden[:, part * rank : (part + 1) * rank]).squeeze(2)
+            )
             start += grow.shape[1]

@@ -1,8 +1,9 @@
 """Llama decoder that the node serves: what one forward pass computes, and where its weights come from.
 
-RMSNorm, rotary embeddings (half-split layout), grouped-query attention, SwiGLU; q/k/v and gate/up run as one fused
-matrix each, because at small batch a step is bound by calls and by streamed bytes. Logits equal those of transformers'
-`LlamaForCausalLM` (tested). Shapes: n rows (requests), T prompt tokens, H heads, K key/value heads, D head size.
+RMSNorm, rotary embeddings (half-split layout), grouped-query attention, SwiGLU; q/k/v and gate/up run as one
+fused matrix each, because at small batch a step is bound by calls and by streamed bytes. Logits equal those
+of transformers' `LlamaForCausalLM` (tested). Shapes: n rows (requests), T prompt tokens, H heads, K key/value
+heads, D head size.
 """
 
 from __future__ import annotations
@@ -12,19 +13,25 @@ from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from models.errors import InputError
 
-GROUPS = {"qkv": ("q_proj", "k_proj", "v_proj"), "o": ("o_proj",), "gate_up": ("gate_proj", "up_proj"), "down": ("down_proj",)}
+GROUPS = {
+    "qkv": ("q_proj", "k_proj", "v_proj"),
+    "o": ("o_proj",),
+    "gate_up": ("gate_proj", "up_proj"),
+    "down": ("down_proj",),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Shape of a Llama-family decoder; the default is the tiny model that CPU benches serve.
 
-    `rope_scaling` is None or the four `llama3` numbers (factor, low_freq_factor, high_freq_factor, original length).
+    `rope_scaling` is None or the four `llama3` numbers (factor, low_freq_factor, high_freq_factor, original
+    length).
     """
 
     vocab_size: int = 4096
@@ -54,7 +61,12 @@ class ModelConfig:
 
     def projections(self) -> dict[str, tuple[int, int]]:
         """Return (out, in) of each of the seven linear projections of a layer."""
-        hidden, inner, q, kv = self.hidden_size, self.intermediate_size, self.heads * self.head_dim, self.kv_heads * self.head_dim
+        hidden, inner, q, kv = (
+            self.hidden_size,
+            self.intermediate_size,
+            self.heads * self.head_dim,
+            self.kv_heads * self.head_dim,
+        )
         return {
             "q_proj": (q, hidden),
             "k_proj": (kv, hidden),
@@ -110,7 +122,7 @@ class Layer:
 
 
 class KVCache:
-    """Static key/value store (layers, rows, K, length, D): allocated once, rows [0, n) are the running requests."""
+    """Static key/value store (layers, rows, K, length, D), allocated once; rows [0, n) are running."""
 
     def __init__(self, config: ModelConfig, rows: int, length: int, like: Tensor) -> None:
         shape = (config.layers, rows, config.kv_heads, length, config.head_dim)
@@ -119,7 +131,7 @@ class KVCache:
         self.rows, self.length = rows, length
 
     def move(self, source: int, target: int, tokens: int) -> None:
-        """Copy the first `tokens` positions of row `source` to row `target`, so that running rows stay dense."""
+        """Copy the first `tokens` positions of a row to another, so that running rows stay dense."""
         for store in (self.k, self.v):
             store[:, target, :, :tokens] = store[:, source, :, :tokens]
 
@@ -132,14 +144,25 @@ class KVCache:
 class Llama:
     """The decoder: weights on one device in one dtype, with a prefill and a decode pass over a `KVCache`."""
 
-    def __init__(self, config: ModelConfig, embed: Tensor, layers: list[Layer], norm: Tensor, head: Tensor, *, max_length: int) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        embed: Tensor,
+        layers: list[Layer],
+        norm: Tensor,
+        head: Tensor,
+        *,
+        max_length: int,
+    ) -> None:
         self.config, self.embed, self.layers, self.norm, self.head = config, embed, layers, norm, head
         self.device, self.dtype = embed.device, embed.dtype
         self.cos, self.sin = _rotary_table(config, max_length, self.device)
 
     @torch.inference_mode()
-    def prefill(self, tokens: Tensor, cache: KVCache, first_row: int, delta: LinearDelta | None = None) -> Tensor:
-        """Run n prompts of one length into rows [first_row, first_row + n) and return the last position's logits.
+    def prefill(
+        self, tokens: Tensor, cache: KVCache, first_row: int, delta: LinearDelta | None = None
+    ) -> Tensor:
+        """Run n prompts of one length into rows from `first_row` on; return the last position's logits.
 
         Parameters
         ----------
@@ -160,7 +183,14 @@ class Llama:
         return self._logits(self._prefill_hidden(tokens, cache, 0, delta))
 
     @torch.inference_mode()
-    def decode(self, tokens: Tensor, positions: Tensor, cache: KVCache, longest: int, delta: LinearDelta | None = None) -> Tensor:
+    def decode(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: KVCache,
+        longest: int,
+        delta: LinearDelta | None = None,
+    ) -> Tensor:
         """Run one token for each of the rows [0, n) and return their logits.
 
         Parameters
@@ -184,14 +214,17 @@ class Llama:
             q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
             cache.k[index, rows, :, positions] = k
             cache.v[index, rows, :, positions] = v
-            # The query heads that share a key head ride on the length axis, so keys are never repeated in memory.
+            # The query heads that share a key head ride on the length axis, so keys are never repeated in
+            # memory.
             q = q.reshape(n, self.config.kv_heads, -1, self.config.head_dim)
             keys, values = cache.k[index, :n, :, :longest], cache.v[index, :n, :, :longest]
-            mixed = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
+            mixed = functional.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
             x = self._finish_layer(index, layer, x, mixed.reshape(n, -1), delta)
         return self._logits(x)
 
-    def _prefill_hidden(self, tokens: Tensor, cache: KVCache, first_row: int, delta: LinearDelta | None) -> Tensor:
+    def _prefill_hidden(
+        self, tokens: Tensor, cache: KVCache, first_row: int, delta: LinearDelta | None
+    ) -> Tensor:
         n, length = tokens.shape
         cos, sin = self.cos[:length].repeat(n, 1)[:, None], self.sin[:length].repeat(n, 1)[:, None]
         x = self.embed[tokens.reshape(-1)]
@@ -201,30 +234,42 @@ class Llama:
             q, k, v = (part.view(n, length, -1, self.config.head_dim).transpose(1, 2) for part in (q, k, v))
             cache.k[index, first_row : first_row + n, :, :length] = k
             cache.v[index, first_row : first_row + n, :, :length] = v
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
             x = self._finish_layer(index, layer, x, mixed.transpose(1, 2).reshape(n * length, -1), delta)
         return x.view(n, length, -1)
 
-    def _qkv(self, index: int, layer: Layer, x: Tensor, delta: LinearDelta | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _qkv(
+        self, index: int, layer: Layer, x: Tensor, delta: LinearDelta | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         config = self.config
         fused = _linear(index, "qkv", _rms(x, layer.norm_attention, config.rms_eps), layer.qkv, delta)
         heads = fused.view(x.shape[0], -1, config.head_dim)
         return heads.split((config.heads, config.kv_heads, config.kv_heads), dim=1)  # type: ignore[return-value]
 
-    def _finish_layer(self, index: int, layer: Layer, x: Tensor, mixed: Tensor, delta: LinearDelta | None) -> Tensor:
+    def _finish_layer(
+        self, index: int, layer: Layer, x: Tensor, mixed: Tensor, delta: LinearDelta | None
+    ) -> Tensor:
         x = x + _linear(index, "o", mixed, layer.o, delta)
         fused = _linear(index, "gate_up", _rms(x, layer.norm_mlp, self.config.rms_eps), layer.gate_up, delta)
         gate, up = fused.chunk(2, dim=1)
-        return x + _linear(index, "down", F.silu(gate) * up, layer.down, delta)
+        return x + _linear(index, "down", functional.silu(gate) * up, layer.down, delta)
 
     def _logits(self, x: Tensor) -> Tensor:
-        return F.linear(_rms(x, self.norm, self.config.rms_eps), self.head).float()
+        return functional.linear(_rms(x, self.norm, self.config.rms_eps), self.head).float()
 
 
-def random_model(config: ModelConfig, seed: int, *, device: str = "cpu", dtype: torch.dtype = torch.float32, max_length: int = 2048) -> Llama:
+def random_model(
+    config: ModelConfig,
+    seed: int,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    max_length: int = 2048,
+) -> Llama:
     """Return a decoder with seeded normal weights, created on the device itself.
 
-    Scales follow the usual initialiser (0.02) except for the head, which is wide enough that greedy choices are not ties.
+    Scales follow the usual initialiser (0.02) except for the head, which is wide enough that greedy choices
+    are not ties.
     """
     generator = torch.Generator(device=device).manual_seed(seed)
 
@@ -234,7 +279,10 @@ def random_model(config: ModelConfig, seed: int, *, device: str = "cpu", dtype: 
     shapes = config.projections()
     layers = [
         Layer(
-            **{group: normal(sum(shapes[p][0] for p in parts), shapes[parts[0]][1], 0.02) for group, parts in GROUPS.items()},
+            **{
+                group: normal(sum(shapes[p][0] for p in parts), shapes[parts[0]][1], 0.02)
+                for group, parts in GROUPS.items()
+            },
             norm_attention=torch.ones(config.hidden_size, device=device, dtype=dtype),
             norm_mlp=torch.ones(config.hidden_size, device=device, dtype=dtype),
         )
@@ -247,7 +295,7 @@ def random_model(config: ModelConfig, seed: int, *, device: str = "cpu", dtype: 
 
 
 def _linear(layer: int, group: str, x: Tensor, weight: Tensor, delta: LinearDelta | None) -> Tensor:
-    y = F.linear(x, weight)
+    y = functional.linear(x, weight)
     if delta is not None:
         delta.add(layer, group, x, y)
     return y

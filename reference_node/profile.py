@@ -1,8 +1,9 @@
 """Throughput profile, schema v1: the file in which a node says what it measured.
 
-The dataclasses below are the schema; `profiles/profile.schema.json` is generated from them (`json_schema`) and a test
-keeps the two equal. Units are in the names. Unknown keys are refused, `provenance.measured` is mandatory, and
-`provenance.sha256` covers the whole content, so that an edited number is no measurement any more.
+The dataclasses below are the schema; `profiles/profile.schema.json` is generated from them (`json_schema`)
+and a test keeps the two equal. Units are in the names. Unknown keys are refused, `provenance.measured` is
+mandatory, and `provenance.sha256` covers the whole content, so that an edited number is no measurement any
+more.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ POSITIVE: dict[str, Any] = {"exclusiveMinimum": 0}
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What ran: kind and name, count, memory, driver, bandwidth and arithmetic rate measured by this bench."""
+    """What ran: kind and name, count, memory, driver; bandwidth and arithmetic rate as measured."""
 
     kind: Literal["cpu", "cuda"]
     name: str
     count: int
     memory_bytes: int
     driver: str | None
-    measured_bw_Bps: float
+    measured_bw_Bps: float  # noqa: N815 (the schema's name, with its unit)
     measured_flops: float
 
 
 @dataclass(frozen=True, slots=True)
 class Software:
-    """Versions and switches of the run."""
+    """Versions and switches of the run; `clock` is what all its times count."""
 
     python: str
     torch: str
@@ -48,6 +49,7 @@ class Software:
     attention_impl: str
     cuda_graphs: bool
     threads: int
+    clock: Literal["processor", "wall"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class DecodeRow:
-    """One decode setting; `ratio_to_base` compares with no adapters at the same batch and context, same round."""
+    """One decode setting; `ratio_to_base` compares with no adapters at the same batch and context."""
 
     batch: int
     distinct_adapters: int
@@ -133,7 +135,7 @@ class Slo:
 
 @dataclass(frozen=True, slots=True)
 class ServingRow:
-    """One open-loop run: Poisson arrivals per second, Zipf adapters; `goodput` in requests per second within the SLO."""
+    """One open-loop run: Poisson arrivals, Zipf adapters; `goodput` is requests per second within the SLO."""
 
     holdout: bool
     arrival_rate: float
@@ -189,10 +191,14 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Whether this is a measurement, how it was made, and the hash of everything above."""
+    """Whether this is a measurement, how it was made, and the hash of everything else in the file.
+
+    `processor_share` is processor time over wall time of the whole bench: near 1 on a core of its own.
+    """
 
     measured: bool
     n_repeats: int
+    processor_share: float = field(metadata=SHARE)
     command: str
     sha256: str
 
@@ -221,12 +227,16 @@ class Profile:
 
 
 def json_schema(kind: type = Profile) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a profile: numbers are finite and not negative unless said otherwise."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "olsim throughput profile v1", **_schema_of(kind, {})}
+    """Return the JSON Schema (2020-12) of a profile; numbers are not negative unless said otherwise."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "olsim throughput profile v1",
+        **_schema_of(kind, {}),
+    }
 
 
 def write_profile(profile: Profile, path: Path) -> Profile:
-    """Seal a profile with its content hash, check it against the schema, and write it; returns the sealed profile."""
+    """Seal a profile with its content hash, check it, write it, and return the sealed profile."""
     document = dataclasses.asdict(profile)
     digest = profile_sha256(document)
     document["provenance"]["sha256"] = digest
@@ -292,14 +302,21 @@ def _schema_of(kind: Any, extra: dict[str, Any]) -> dict[str, Any]:
         return {**inner, "type": [inner["type"], "null"]}
     if kind in (int, float):
         bounds = {"minimum": 0, **extra}
-        return {"type": "integer" if kind is int else "number", **{k: v for k, v in bounds.items() if v is not None}}
+        return {
+            "type": "integer" if kind is int else "number",
+            **{k: v for k, v in bounds.items() if v is not None},
+        }
     return {"type": {str: "string", bool: "boolean"}[kind]}
 
 
 def _problems(value: Any, schema: dict[str, Any], path: str) -> list[str]:
     """Check a value against the subset of JSON Schema that `json_schema` emits; one message per fault."""
     if "enum" in schema:
-        return [] if value in schema["enum"] and type(value) is not bool else [f"{path}: {value!r} is not one of {schema['enum']}"]
+        return (
+            []
+            if value in schema["enum"] and type(value) is not bool
+            else [f"{path}: {value!r} is not one of {schema['enum']}"]
+        )
     kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     if not any(_is_a(value, kind) for kind in kinds):
         return [f"{path or 'profile'}: {str(value)[:60]!r} is not {' or '.join(kinds)}"]
@@ -307,23 +324,44 @@ def _problems(value: Any, schema: dict[str, Any], path: str) -> list[str]:
         known = schema["properties"]
         found = [f"{_join(path, key)}: unknown key" for key in value if key not in known]
         found += [f"{_join(path, key)}: missing" for key in known if key not in value]
-        return found + [m for key, item in value.items() if key in known for m in _problems(item, known[key], _join(path, key))]
+        return found + [
+            m
+            for key, item in value.items()
+            if key in known
+            for m in _problems(item, known[key], _join(path, key))
+        ]
     if isinstance(value, list):
-        return [m for index, item in enumerate(value) for m in _problems(item, schema["items"], f"{path}[{index}]")]
+        return [
+            m
+            for index, item in enumerate(value)
+            for m in _problems(item, schema["items"], f"{path}[{index}]")
+        ]
     return _range_problems(value, schema, path) if isinstance(value, int | float) else []
 
 
 def _range_problems(value: float, schema: dict[str, Any], path: str) -> list[str]:
     low, above, high = schema.get("minimum"), schema.get("exclusiveMinimum"), schema.get("maximum")
     if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
-        return [f"{path}: {value!r} is out of range; allowed {low} to {'any finite number' if high is None else high}"]
-    return [f"{path}: {value!r} is out of range; allowed above {above}"] if above is not None and value <= above else []
+        top = "any finite number" if high is None else high
+        return [f"{path}: {value!r} is out of range; allowed {low} to {top}"]
+    return (
+        [f"{path}: {value!r} is out of range; allowed above {above}"]
+        if above is not None and value <= above
+        else []
+    )
 
 
 def _is_a(value: Any, kind: str) -> bool:
     if isinstance(value, bool):
         return kind == "boolean"
-    accepted = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
+    accepted = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+        "null": type(None),
+    }
     return isinstance(value, accepted.get(kind, ()))
 
 

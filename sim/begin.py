@@ -16,10 +16,12 @@ from models.market import pool_from_depth
 from models.units import MICRO_USD_PER_USD
 from sim import draws
 from sim.accounts import BUCKET_ROLES
+from sim.clock import PHASES
 from sim.draws import Decision
 from sim.economy import Economy
 from sim.governed_columns import GovernedColumns
-from sim.ledger import Journal, at, move
+from sim.journal import Journal
+from sim.ledger import at, move
 from sim.states.governance import begin_state as begin_governance
 from sim.states.holding import BridgeState, HoldingState, MarketState
 from sim.states.record import RecordState
@@ -66,6 +68,9 @@ def begin_world(economy: Economy, runs: Int, witness: int | None = None) -> Worl
     for role in BUCKET_ROLES:
         cap = int(economy.vested[role][-1]) + economy.unvested_after[role]
         move(world, "G1", None, at(f"vesting.{role}"), np.full(len(runs), cap, np.int64))
+    for _, phase in PHASES:
+        if hasattr(phase, "begin"):
+            phase.begin(world, economy)
     return world
 
 
@@ -117,6 +122,7 @@ def _holding(economy: Economy, runs: Int) -> HoldingState:
         investor_weights=_even_weights(economy, Decision.TRAIT_SHARE, runs, "investors"),
         team_weights=_even_weights(economy, Decision.TRAIT_SHARE, runs, "team"),
         trader_weights=_even_weights(economy, Decision.TRAIT_SHARE, runs, "traders"),
+        airdropped=np.zeros((len(runs), economy.layout.count("holders")), np.int64),
         days_since_receipt=zeros.copy(), gopen_supply=zeros.copy(), staking_paid=zeros, staking_paid_emission=zeros,
         emitted=zeros,
     )  # fmt: skip

@@ -1,9 +1,10 @@
 """The command line: `olsim` and how its commands are found.
 
-Rule decided here: every entry point of the group ``olsim.commands`` is a command and every one of ``olsim.benches`` is a
-bench. A command's module is imported when the command is called and not before, so that `olsim validate` never waits for
-the engine; `olsim --help` reads the docstrings from the source. Bad input leaves with exit code 2 and all problems on
-standard error, a check that failed (an identity, a flow, a reconciliation) with exit code 1 and one line.
+Rule decided here: every entry point of the group ``olsim.commands`` is a command and every one of
+``olsim.benches`` is a bench. A command's module is imported when the command is called and not before, so
+that `olsim validate` never waits for the engine; `olsim --help` reads the docstrings from the source. Bad
+input leaves with exit code 2 and all problems on standard error, a check that failed (an identity, a flow, a
+reconciliation) with exit code 1 and one line.
 """
 
 from __future__ import annotations
@@ -22,8 +23,13 @@ from typer.core import TyperCommand, TyperGroup
 from models.errors import InputError
 from sim import __version__
 
-FAILED_CHECKS = ("sim.identities.IdentityBroken", "sim.ledger.FlowRefused")
-"""Errors that mean a check failed, by name: their modules compile kernels and are not imported here."""
+FAILURES = (
+    "sim.identities.IdentityBroken",
+    "sim.ledger.FlowRefused",
+    "sim.experiment.failures.CheckFailed",
+    "sim.experiment.failures.WorkerLost",
+)
+"""Errors that are results and no bugs, by name: their modules load the engine and are not imported here."""
 OWN_PACKAGES = ("sim", "models", "reference_node")
 
 
@@ -91,7 +97,8 @@ def summary(entry: EntryPoint) -> str:
     Parameters
     ----------
     entry
-        Names a function, or a variable that holds a `typer.Typer` (then its ``help``, else the module's docstring).
+        Names a function, or a variable that holds a `typer.Typer` (then its ``help``, else the module's
+        docstring).
 
     Returns
     -------
@@ -106,7 +113,9 @@ def summary(entry: EntryPoint) -> str:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == entry.attr:
             text = ast.get_docstring(node)
-        elif isinstance(node, ast.Assign) and any(ast.unparse(target) == entry.attr for target in node.targets):
+        elif isinstance(node, ast.Assign) and any(
+            ast.unparse(target) == entry.attr for target in node.targets
+        ):
             text = _help_argument(node.value) or text
     return (text or "").partition("\n")[0]
 
@@ -134,7 +143,9 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-bench = typer.Typer(cls=Benches, no_args_is_help=True, help="Ratios measured in one run; exit 1 when one is under its bar.")
+bench = typer.Typer(
+    cls=Benches, no_args_is_help=True, help="Ratios measured in one run; exit 1 when one is under its bar."
+)
 app.add_typer(bench, name="bench")
 
 
@@ -152,10 +163,11 @@ def _say_version(asked: bool) -> None:
 @app.callback()
 def olsim(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and leave.")
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and leave."),
     ] = False,
 ) -> None:
-    """Simulate a token economy that pays for AI: scenario files, agents, a measured node and real contracts."""
+    """Simulate a token economy that pays for AI: scenario files, agents, a measured node, real contracts."""
 
 
 def main() -> None:
@@ -174,7 +186,8 @@ def run(command: Callable[[], object]) -> int:
     Returns
     -------
     int
-        0, or 2 for bad input and packages that are missing, 1 for a check that failed. Other errors go through.
+        0, or 2 for bad input and packages that are missing, 1 for a check that failed. Other errors go
+        through.
     """
     try:
         command()
@@ -185,20 +198,22 @@ def run(command: Callable[[], object]) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in OWN_PACKAGES:
             raise
-        typer.echo(f"this command needs the Python package '{error.name}': `make setup-all` installs it", err=True)
+        typer.echo(
+            f"this command needs the Python package '{error.name}': `make setup-all` installs it", err=True
+        )
         return 2
     except Exception as error:
-        if not is_failed_check(error):
+        if not is_failure(error):
             raise
-        typer.echo(f"check failed: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"olsim stopped: {' '.join(str(error).split())}", err=True)
         return 1
     return 0
 
 
-def is_failed_check(error: BaseException) -> bool:
-    """Return whether an error says that a check of the simulator itself failed."""
+def is_failure(error: BaseException) -> bool:
+    """Return whether an error says that a check failed or a worker was lost, not that the code is wrong."""
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
-    return bool(names & set(FAILED_CHECKS)) or any(
+    return bool(names & set(FAILURES)) or any(
         name.startswith("sim.chain.") and name.endswith("ReconciliationError") for name in names
     )
 

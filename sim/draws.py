@@ -75,6 +75,13 @@ class Decision(Enum):
     TRAIT_CORE_VOTER = (4, 0)
     TRAIT_DELEGATE = (4, 1)
     TRAIT_VOTES_ITSELF = (4, 2)
+    TRAIT_PAID_MODEL = (5, 0)
+    TRAIT_VICTIM = (5, 1)
+    TRAIT_SIZE = (5, 2)
+    CONTRIBUTOR_DISPUTE = (18, 0)
+    CONTRIBUTOR_LEAVE = (18, 1)
+    BUILDER_JOIN = (18, 2)
+    ATTRIBUTION_SHARES = (18, 3)
 
 
 _NORMAL = NormalDist()

@@ -69,6 +69,11 @@ class Economy:
     fleet: FleetModel
 
     @property
+    def minted(self) -> int:
+        """Tokens that exist: the sum of the allocations, which is the cap unless the scenario says otherwise."""
+        return sum(schedule.allocation for schedule in self.schedules.values())
+
+    @property
     def seed(self) -> int:
         """The scenario's seed: the key of every draw."""
         return int(self.scenario.runs.seed)

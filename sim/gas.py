@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.ledger import Int, at, move
 
@@ -30,7 +31,14 @@ def fee(economy: Economy, action: str) -> int:
     return math.floor(getattr(gas.actions, action).value * gas.price.value)
 
 
-def charge(world: World, economy: Economy, agent_class: str, action: str, count: Int) -> None:
+def charge(
+    world: World,
+    economy: Economy,
+    agent_class: str,
+    action: str,
+    count: Int | NDArray[np.bool_],
+    within: slice | None = None,
+) -> None:
     """Take the fee of `count` actions per agent from ``wallet.l2`` into the gas vault.
 
     Parameters
@@ -38,12 +46,15 @@ def charge(world: World, economy: Economy, agent_class: str, action: str, count:
     world, economy
         The world and its static data.
     agent_class
-        Class of the agents that act.
+        Class of the agents that act, ``*`` for all.
     action
         Name under ``gas.actions``.
     count
         Actions per agent, int64 or bool (runs, agents of the class).
+    within
+        Which agents of the class `count` speaks of, where not all.
     """
-    owed = count.astype(np.int64) * fee(economy, action)
-    paid = np.minimum(owed, world.agent_balance("wallet.l2", agent_class))
-    move(world, "C2", at("wallet.l2", agent_class), at("gas_vault"), paid)
+    owed = count * np.int64(fee(economy, action))
+    wallets = world.agent_balance("wallet.l2", agent_class)
+    paid = np.minimum(owed, wallets if within is None else wallets[:, within])
+    move(world, "C2", at("wallet.l2", agent_class), at("gas_vault"), paid, within)

@@ -1,12 +1,14 @@
 """Gateway: the seam between the simulation's votes and a governor that counts them.
 
-Rule decided here: for the witness run the governor decides. The phase hands over a proposal, the electorate at the
-snapshot and the ballots, and takes back the outcome; what `execute` returns is what sets the run's parameters. Money
-is in gwei and time in unix seconds; an implementation converts at its own boundary. `FormulaGateway` answers by
-the formulas of `models.governance`; a gateway over the contracts lives with the chain.
+Rule decided here: for the witness run the governor decides. The phase hands over a proposal, the
+electorate at the snapshot and the ballots, and takes back the outcome; what `execute` returns is what
+sets the run's parameters. Money is in gwei and time in unix seconds; an implementation converts at its
+own boundary. `FormulaGateway` answers by the formulas of `models.governance`; a gateway over the
+contracts lives with the chain.
 
-Ballots group the voters: whoever has at least the cut-off's votes is alone, the rest of a class is one ballot per
-choice, so that totals agree with the ledger. A ballot without support did not vote: its votes exist all the same.
+Ballots group the voters: whoever has at least the cut-off's votes is alone, the rest of a class is one
+ballot per choice, so that totals agree with the ledger. A ballot without support did not vote: its votes
+exist all the same.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from models.governance import (
     state,
     succeeded,
 )
+from models.units import SECONDS_PER_DAY
 
 AGAINST, FOR, ABSTAIN = 0, 1, 2
 """Support of a ballot, numbered as GovernorCountingSimple does."""
@@ -76,8 +79,8 @@ class Ballot:
     Parameters
     ----------
     voter
-        ``class/index`` of a voter, or ``class/*/choice`` of a cohort; choice is ``for``, ``against``, ``abstain`` or
-        ``none``.
+        ``class/index`` of a voter, or ``class/*/choice`` of a cohort; choice is ``for``, ``against``,
+        ``abstain`` or ``none``.
     votes
         Gwei.
     support
@@ -142,6 +145,20 @@ class GovernanceGateway(Protocol):
 
 class GatewayError(RuntimeError):
     """A governor that was asked out of order, or that disagrees with the ledger."""
+
+
+def check_day(what: str, theirs: int, ours: int) -> None:
+    """Compare a governor's timestamp with the ledger's; seconds may differ, days may not.
+
+    A chain gives each of a day's transactions a second of its own, so its steps can be some seconds later.
+
+    Raises
+    ------
+    GatewayError
+        If they fall on different days.
+    """
+    if theirs // SECONDS_PER_DAY != ours // SECONDS_PER_DAY:
+        raise GatewayError(f"the governor's {what} is at {theirs}, the ledger's at {ours}: another day")
 
 
 @dataclass(slots=True)
@@ -239,9 +256,7 @@ class FormulaGateway:
         return state(now, record.timetable, passed=passed, eta=record.eta)
 
 
-def group_ballots(
-    voters: Iterable[tuple[str, int, int, int | None]], cutoff: int
-) -> tuple[Ballot, ...]:
+def group_ballots(voters: Iterable[tuple[str, int, int, int | None]], cutoff: int) -> tuple[Ballot, ...]:
     """Return one ballot per large voter and one per class and choice of the others.
 
     Parameters
@@ -253,7 +268,8 @@ def group_ballots(
 
     Examples
     --------
-    >>> [(b.voter, b.votes) for b in group_ballots([("users", 0, 9, 1), ("users", 1, 2, 1), ("users", 2, 3, 1)], 5)]
+    >>> voters = [("users", 0, 9, 1), ("users", 1, 2, 1), ("users", 2, 3, 1)]
+    >>> [(ballot.voter, ballot.votes) for ballot in group_ballots(voters, 5)]
     [('users/0', 9), ('users/*/for', 5)]
     """
     single: list[Ballot] = []

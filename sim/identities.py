@@ -47,7 +47,7 @@ def check(world: World, economy: Economy) -> None:
     burned_l1 = world.world_balance("burned.l1")
     l1 = _chain_total(world, agent_totals, Chain.L1) - burned_l1
     escrow = escrow_of(world, agent_totals)
-    cap = int(economy.scenario.token.cap.value)
+    cap = economy.minted
     _require(world, "2 (cap - burned.l1 = L1 + escrow)", "L1 accounts", cap - burned_l1 - l1 - escrow)
     for role in BUCKET_ROLES:
         path = economy.vested[role]
@@ -72,8 +72,7 @@ def totals(world: World) -> tuple[Int, Int]:
 
 def residual(world: World, economy: Economy, agent_totals: Int) -> Int:
     """Return cap less the sum of all accounts, int64 (runs,): 0 or the run is wrong."""
-    cap = np.int64(economy.scenario.token.cap.value)
-    return cap - world.balances.sum(axis=1) - agent_totals.sum(axis=1)
+    return np.int64(economy.minted) - world.balances.sum(axis=1) - agent_totals.sum(axis=1)
 
 
 def escrow_of(world: World, agent_totals: Int) -> Int:

@@ -7,8 +7,7 @@ moved any other way is found the same day, with the account named.
 
 from __future__ import annotations
 
-
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -23,9 +22,11 @@ if TYPE_CHECKING:
 
 Int = NDArray[np.int64]
 
-
 INCOME = frozenset({"E1", "O1", "R1", "S2", "U2"})
 """Flows by which an agent is paid; payouts of the distributor count when they are earned (`sim/payouts.py`)."""
+
+EVERY_CLASS = "*"
+"""Place of all agents at once, for flows that are open to every class."""
 
 
 class FlowRefused(RuntimeError):  # noqa: N818 - the ledger refuses; nothing erred
@@ -34,7 +35,7 @@ class FlowRefused(RuntimeError):  # noqa: N818 - the ledger refuses; nothing err
 
 @dataclass(frozen=True)
 class Place:
-    """An account, and for an agent account the class whose balances are meant."""
+    """An account, and for an agent account the class whose balances are meant (or `EVERY_CLASS`)."""
 
     account: Account
     agent_class: str = ""
@@ -43,6 +44,10 @@ class Place:
     def label(self) -> str:
         """Label in the journal: ``treasury.l2`` or ``wallet.l1/holders``."""
         return f"{self.account.name}/{self.agent_class}" if self.agent_class else self.account.name
+
+    def label_of(self, agent_class: str) -> str:
+        """Return the label with `EVERY_CLASS` replaced by one class."""
+        return f"{self.account.name}/{agent_class}" if self.agent_class == EVERY_CLASS else self.label
 
 
 @cache
@@ -62,66 +67,9 @@ def at(name: str, agent_class: str = "") -> Place:
     return Place(account, agent_class)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One journal entry of the witness run.
-
-    Parameters
-    ----------
-    day
-        Day of the move.
-    flow
-        Id of the flow.
-    source, target
-        Labels as `Place.label`.
-    amount
-        Total in gwei.
-    source_parts, target_parts
-        Amount per agent of the class, int64 (agents,), or None for world accounts.
-    """
-
-    day: int
-    flow: str
-    source: str
-    target: str
-    amount: int
-    source_parts: Int | None
-    target_parts: Int | None
-
-
-@dataclass(slots=True)
-class Journal:
-    """What the ledger wrote down: totals of the day for all runs, single entries for the witness run.
-
-    Parameters
-    ----------
-    witness_row
-        Row of the witness run in the batch, or None.
-    today
-        (flow, source label, target label) -> amount per run, int64 (runs,), of the current day.
-    entries
-        Entries of the witness run since they were last taken.
-    """
-
-    witness_row: int | None = None
-    today: dict[tuple[str, str, str], Int] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-
-    def flow_total(self, flow: str, runs: int, source: str = "", target: str = "") -> Int:
-        """Today's amount per run of a flow, int64 (runs,); labels match by their beginning."""
-        total = np.zeros(runs, np.int64)
-        for (id_, from_, to), amount in self.today.items():
-            if id_ == flow and from_.startswith(source) and to.startswith(target):
-                total += amount
-        return total
-
-    def take_entries(self) -> list[Entry]:
-        """Return the witness run's entries since the last call and forget them."""
-        taken, self.entries = self.entries, []
-        return taken
-
-
-def move(world: World, flow: str, source: Place | None, target: Place, amount: Int) -> None:
+def move(
+    world: World, flow: str, source: Place | None, target: Place, amount: Int, within: slice | None = None
+) -> None:
     """Move money along a permitted flow.
 
     Parameters
@@ -137,6 +85,8 @@ def move(world: World, flow: str, source: Place | None, target: Place, amount: I
     amount
         int64 gwei, >= 0. (runs,) between world accounts; (runs, agents of the class) where a side is per agent:
         the other side, if a world account, pays or receives the sum over agents.
+    within
+        Which agents of the class `amount` speaks of, where not all.
 
     Raises
     ------
@@ -145,17 +95,17 @@ def move(world: World, flow: str, source: Place | None, target: Place, amount: I
     """
     _permitted(world.phase, flow, source, target)
     amount = np.asarray(amount, np.int64)
-    per_run = amount.sum(axis=1) if amount.ndim == 2 else amount
-    if not per_run.any() and not amount.any():
+    if not amount.any():
         return
     if amount.min() < 0:
         raise FlowRefused(f"{flow} on day {world.day}: negative amount {int(amount.min())} gwei")
+    per_run = amount.sum(axis=1) if amount.ndim == 2 else amount
     if source is not None:
-        _apply(world, flow, source, amount, per_run, -1)
-    _apply(world, flow, target, amount, per_run, 1)
+        _apply(world, flow, source, amount, per_run, within, -1)
+    _apply(world, flow, target, amount, per_run, within, 1)
     if flow in INCOME and target.account.per_agent:
-        world.income[:, world.layout.slice(target.agent_class)] += amount
-    _write(world, flow, source, target, amount, per_run)
+        world.income[:, _columns(world, target, within)] += amount
+    _write(world, flow, source, target, amount, per_run, within)
 
 
 @cache
@@ -171,40 +121,60 @@ def _permitted(phase: str, flow: str, source: Place | None, target: Place) -> No
         raise FlowRefused(f"{flow} does not permit {from_}/{from_class or '-'} -> {target.label}")
 
 
-def _apply(world: World, flow: str, place: Place, amount: Int, per_run: Int, sign: int) -> None:
+def _columns(world: World, place: Place, within: slice | None) -> slice:
+    """Return the columns of the agent axis: of the class, or of some of its agents."""
+    whole = world.layout.slice(place.agent_class)
+    if within is None:
+        return whole
+    chosen = range(whole.start, whole.stop)[within]
+    return slice(chosen.start, chosen.stop, chosen.step)
+
+
+def _apply(
+    world: World, flow: str, place: Place, amount: Int, per_run: Int, within: slice | None, sign: int
+) -> None:
     account = place.account
     if account.per_agent:
         if amount.ndim != 2:
             raise FlowRefused(f"{flow}: {place.label} needs an amount per agent, (runs, agents)")
-        balance = world.holdings[account.index][:, world.layout.slice(place.agent_class)]
-        balance += sign * amount
-        world.expected_agent[:, account.index] += sign * per_run
+        balance = world.holdings[account.index][:, _columns(world, place, within)]
+        change, expected = amount, world.expected_agent[:, account.index]
     else:
         balance = world.balances[:, account.index]
-        balance += sign * per_run
-        world.expected_world[:, account.index] += sign * per_run
-    if sign < 0 and balance.min() < 0:
-        run = int(world.runs[np.argwhere(balance < 0)[0][0]])
-        raise FlowRefused(
-            f"{flow} on day {world.day}, run {run}: {place.label} is short by {-int(balance.min())} gwei"
-        )
-
-
-def _write(world: World, flow: str, source: Place | None, target: Place, amount: Int, per_run: Int) -> None:
-    journal = world.journal
-    key = (flow, "mint" if source is None else source.label, target.label)
-    known = journal.today.get(key)
-    journal.today[key] = per_run.copy() if known is None else known + per_run
-    row = journal.witness_row
-    if row is None or not per_run[row]:
+        change, expected = per_run, world.expected_world[:, account.index]
+    if sign > 0:
+        balance += change
+        expected += per_run
         return
-    parts = amount[row].copy() if amount.ndim == 2 else None
-    journal.entries.append(
-        Entry(
-            day=world.day, flow=flow, source=key[1], target=key[2], amount=int(per_run[row]),
-            source_parts=parts if source is not None and source.account.per_agent else None,
-            target_parts=parts if target.account.per_agent else None,
-        )
-    )  # fmt: skip
+    balance -= change
+    expected -= per_run
+    if balance.min() < 0:
+        run = int(world.runs[np.argwhere(balance < 0)[0][0]])
+        short = -int(balance.min())
+        raise FlowRefused(f"{flow} on day {world.day}, run {run}: {place.label} is short by {short} gwei")
 
 
+def _write(
+    world: World, flow: str, source: Place | None, target: Place, amount: Int, per_run: Int, within: slice | None
+) -> None:
+    if EVERY_CLASS in (target.agent_class, source.agent_class if source else ""):
+        _write_by_class(world, flow, source, target, amount)
+        return
+    parts = None
+    row = world.journal.witness_row
+    if amount.ndim == 2 and row is not None:
+        agents = world.layout.count(target.agent_class or (source.agent_class if source else ""))
+        parts = np.zeros(agents, np.int64)
+        parts[within if within is not None else slice(None)] = amount[row]
+    from_ = "mint" if source is None else source.label
+    world.journal.write(world.day, flow, from_, target.label, per_run, parts)
+
+
+def _write_by_class(world: World, flow: str, source: Place | None, target: Place, amount: Int) -> None:
+    row = world.journal.witness_row
+    sums = np.add.reduceat(amount, world.layout.starts, axis=1)
+    for i, (name, _) in enumerate(world.layout.counts):
+        if sums[:, i].any():
+            parts = None if row is None else amount[row, world.layout.slice(name)].copy()
+            from_ = "mint" if source is None else source.label_of(name)
+            world.journal.write(world.day, flow, from_, target.label_of(name), sums[:, i], parts)

@@ -7,13 +7,14 @@ inside. Agent arrays are (runs, agents), world quantities (runs,). Only the ledg
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, AGENT_CLASSES, INSTITUTIONS, WORLD_ACCOUNTS
-from sim.ledger import Journal
+from sim.journal import Journal
 
 if TYPE_CHECKING:
     from sim.governed_columns import GovernedColumns
@@ -26,7 +27,7 @@ Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """Which columns of the agent axis belong to which class.
 
@@ -53,19 +54,25 @@ class Layout:
         KeyError
             If there is no such class.
         """
-        first = 0
-        for name, count in self.counts:
-            if name == agent_class:
-                return slice(first, first + count)
-            first += count
-        if agent_class == "*":
-            return slice(0, first)
-        raise KeyError(agent_class)
+        return self._slices[agent_class]
 
     def count(self, agent_class: str) -> int:
         """Return how many agents a class has."""
         columns = self.slice(agent_class)
         return int(columns.stop - columns.start)
+
+    @cached_property
+    def _slices(self) -> dict[str, slice]:
+        slices, first = {}, 0
+        for name, count in self.counts:
+            slices[name] = slice(first, first + count)
+            first += count
+        return slices | {"*": slice(0, first)}
+
+    @cached_property
+    def starts(self) -> Int:
+        """First column of each class, int64 (classes,); every class has at least one agent."""
+        return np.array([self._slices[name].start for name, _ in self.counts], np.int64)
 
     @property
     def agents(self) -> int:

@@ -1,4 +1,4 @@
-"""The in-process chain: an EVM, the contracts that run on it, a bridge between two of them, and the witness run.
+"""The in-process chain: an EVM, its contracts, a bridge between two of them, and the witness run.
 
 Importing this package costs nothing: py-evm and the encoders load when the first chain object is made.
 """

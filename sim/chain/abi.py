@@ -1,7 +1,8 @@
 """ABI: calldata, return values, events and custom errors of a contract, encoded and decoded.
 
-Rule decided here: selectors and topics are computed once per contract, and a revert is named from the contract's own
-error list (custom errors arrive as raw bytes). What cannot be decoded is shown as its bytes, never dropped.
+Rule decided here: selectors and topics are computed once per contract, and a revert is named from the
+contract's own error list (custom errors arrive as raw bytes). What cannot be decoded is shown as its bytes,
+never dropped.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ _BUILT_IN_ERRORS: tuple[AbiEntry, ...] = (
 
 def encode_values(types: Sequence[str], values: Sequence[object]) -> bytes:
     """Encode values by their ABI types."""
-    from eth_abi import encode
+    from eth_abi.abi import encode
 
     return bytes(encode(types, values))
 
 
 def decode_values(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
     """Decode values by their ABI types; addresses become 20 bytes, sequences tuples."""
-    from eth_abi import decode
+    from eth_abi.abi import decode
 
     return tuple(_plain(t, v) for t, v in zip(types, decode(types, data), strict=True))
 
@@ -62,8 +63,8 @@ class Item:
     indexed
         For events, which inputs are topics.
     digest
-        keccak of the signature, 32 bytes: its first four are the selector of a function or error, all of it is an
-        event's first topic.
+        keccak of the signature, 32 bytes: its first four are the selector of a function or error, all of it
+        is an event's first topic.
     """
 
     name: str
@@ -134,31 +135,31 @@ class ContractAbi:
     """
 
     def __init__(self, entries: Iterable[AbiEntry]) -> None:
-        self._entries = tuple(entries)
+        self.entries = tuple(entries)
 
     @cached_property
     def functions(self) -> dict[str, Item]:
         """Functions by name, and by signature where a name is overloaded."""
-        items = [_item(e) for e in self._entries if e["type"] == "function"]
+        items = [_item(e) for e in self.entries if e["type"] == "function"]
         names = [item.name for item in items]
         return {item.name if names.count(item.name) == 1 else item.signature: item for item in items}
 
     @cached_property
     def events(self) -> dict[bytes, Item]:
         """Events by first topic."""
-        items = [_item(e) for e in self._entries if e["type"] == "event"]
+        items = [_item(e) for e in self.entries if e["type"] == "event"]
         return {item.digest: item for item in items}
 
     @cached_property
     def errors(self) -> dict[bytes, Item]:
         """Errors by selector, with Solidity's own two."""
-        entries = (*_BUILT_IN_ERRORS, *(e for e in self._entries if e["type"] == "error"))
+        entries = (*_BUILT_IN_ERRORS, *(e for e in self.entries if e["type"] == "error"))
         return {item.selector: item for item in map(_item, entries)}
 
     @cached_property
     def constructor_types(self) -> tuple[str, ...]:
         """Types of the constructor's arguments."""
-        for entry in self._entries:
+        for entry in self.entries:
             if entry["type"] == "constructor":
                 return tuple(_type(i) for i in entry["inputs"])
         return ()
@@ -199,7 +200,9 @@ class ContractAbi:
         item = self.events.get(log.topics[0]) if log.topics else None
         if item is None:
             return None
-        plain = iter(decode_values([t for t, i in zip(item.types, item.indexed, strict=True) if not i], log.data))
+        plain = iter(
+            decode_values([t for t, i in zip(item.types, item.indexed, strict=True) if not i], log.data)
+        )
         topics = iter(log.topics[1:])
         values = [
             _topic(type_, next(topics)) if indexed else next(plain)

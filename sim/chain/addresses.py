@@ -1,7 +1,7 @@
 """Addresses: which 20 bytes a name of the sandbox has on a chain.
 
-Rule decided here: an address is the last 20 bytes of keccak("olsim:" + label), the same on both chains, so that a
-run needs no keys and two runs have the same addresses. Nobody knows a private key for such an address.
+Rule decided here: an address is the last 20 bytes of keccak("olsim:" + label), the same on both chains, so
+that a run needs no keys and two runs have the same addresses. Nobody knows a private key for such an address.
 """
 
 from __future__ import annotations

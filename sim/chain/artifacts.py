@@ -1,7 +1,8 @@
 """Artifacts: the compiled contracts that are committed beside their sources.
 
-Rule decided here: a contract runs from its committed artifact, so users need no compiler; each artifact carries the
-hash of every source it was built from, and one hash over all artifacts goes into a run's manifest.
+Rule decided here: a contract runs from its committed artifact, so users need no compiler; each artifact
+carries the hash of every source it was built from, and one hash over all artifacts goes into a run's
+manifest.
 """
 
 from __future__ import annotations
@@ -81,6 +82,12 @@ def load(name: str, folder: Path = FOLDER) -> Artifact:
 def names(folder: Path = FOLDER) -> tuple[str, ...]:
     """Return the names of all committed artifacts in order."""
     return tuple(sorted(path.stem for path in folder.glob("*.json")))
+
+
+@cache
+def common_abi() -> ContractAbi:
+    """Return the ABIs of all contracts in one, which names an error or event of any of them."""
+    return ContractAbi([entry for name in names() for entry in load(name).abi.entries])
 
 
 def artifacts_sha256(folder: Path = FOLDER) -> str:

@@ -1,8 +1,8 @@
 """Backend: what every chain behind the sandbox can do, and the values it exchanges.
 
-Rule decided here: the world talks to a chain through `Backend` alone, so that an in-process EVM and a node over
-JSON-RPC are interchangeable. A transaction that reverts is a receipt with status 0, never an exception; an exception
-means that the transaction could not be included at all.
+Rule decided here: the world talks to a chain through `Backend` alone, so that an in-process EVM and a node
+over JSON-RPC are interchangeable. A transaction that reverts is a receipt with status 0, never an exception;
+an exception means that the transaction could not be included at all.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Backend(Protocol):
         """Native balance in wei."""
 
     def nonce(self, address: bytes) -> int:
-        """Number of transactions (or creations) of `address`."""
+        """Count of transactions (or creations) of `address`."""
 
     def code(self, address: bytes) -> bytes:
         """Deployed code, empty for a plain account."""

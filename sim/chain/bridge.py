@@ -1,9 +1,9 @@
 """Bridge: how OPEN moves between L1 (a token) and L2 (the native coin).
 
-Rule decided here: the interface of a bridge, and a stand-in that keeps its promises without the OP Stack's contracts.
-A deposit locks tokens in escrow on L1 and is credited on L2 after a delay. A withdrawal destroys native coins on L2,
-can be proved on L1 once an output covers its block, and is paid once strictly more than the challenge window has
-passed since the proof. At any moment
+Rule decided here: the interface of a bridge, and a stand-in that keeps its promises without the OP Stack's
+contracts. A deposit locks tokens in escrow on L1 and is credited on L2 after a delay. A withdrawal destroys
+native coins on L2, can be proved on L1 once an output covers its block, and is paid once strictly more than
+the challenge window has passed since the proof. At any moment
 
     escrow = native coins on L2 + deposits not yet credited + withdrawals not yet paid.
 """
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sim.chain.clients.open_token import OpenToken
     from sim.chain.evm import Chain
 
-ESCROW = address_of("bridge.escrow")
-"""Where the stand-in keeps locked tokens on L1."""
+ESCROW = "bridge.escrow"
+"""Label of where the stand-in keeps locked tokens on L1."""
 
 MESSAGE_PASSER = bytes.fromhex("4200000000000000000000000000000000000016")
 """Where withdrawn coins go on L2, the OP Stack's predeploy address; coins there count as withdrawn."""
@@ -62,7 +62,7 @@ class Deposit:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """A withdrawal that was not paid yet: number, receiver on L1, amount in wei, times of its steps so far."""
+    """A withdrawal that was not paid yet: number, receiver on L1, amount in wei, times of its steps."""
 
     number: int
     to: bytes
@@ -139,7 +139,7 @@ class StandInBridge:
         Reverted
             If the account has too few tokens.
         """
-        receipt = self._token.transfer(account, ESCROW, amount_wei)
+        receipt = self._token.transfer(account, address_of(ESCROW), amount_wei)
         number = self._next_deposit
         self._next_deposit += 1
         ready_at = self._l1.time + self.times.deposit_s
@@ -204,7 +204,9 @@ class StandInBridge:
         if withdrawal.proven_at is not None:
             raise BridgeError(f"withdrawal {number} was proved at {withdrawal.proven_at}")
         if self._l1.time < self.provable_at(number):
-            raise BridgeError(f"withdrawal {number} can be proved from {self.provable_at(number)}, now {self._l1.time}")
+            raise BridgeError(
+                f"withdrawal {number} can be proved from {self.provable_at(number)}, now {self._l1.time}"
+            )
         self._withdrawals[number] = replace(withdrawal, proven_at=self._l1.time)
 
     def finalise(self, number: int) -> Receipt:
@@ -217,14 +219,16 @@ class StandInBridge:
         """
         withdrawal = self._find(number)
         if self._l1.time < self.payable_at(number):
-            raise BridgeError(f"withdrawal {number} can be paid from {self.payable_at(number)}, now {self._l1.time}")
-        receipt = self._token.transfer(ESCROW, withdrawal.to, withdrawal.amount_wei)
+            raise BridgeError(
+                f"withdrawal {number} can be paid from {self.payable_at(number)}, now {self._l1.time}"
+            )
+        receipt = self._token.transfer(address_of(ESCROW), withdrawal.to, withdrawal.amount_wei)
         del self._withdrawals[number]
         return receipt
 
     def escrow(self) -> int:
         """Tokens locked on L1, wei."""
-        return self._token.balance_of(ESCROW)
+        return self._token.balance_of(address_of(ESCROW))
 
     def pending_deposits(self) -> list[Deposit]:
         """Deposits that were not credited, in order."""

@@ -1,8 +1,8 @@
 """Claims: payout roots and the claims against them.
 
-Rule decided here: a root holds the cumulative amount of every account that was ever paid, and of every account that
-the ledger says has earned more; the contract pays what the leaf says beyond what it paid before, and that has to be
-what the ledger booked.
+Rule decided here: a root holds the cumulative amount of every account that was ever paid, and of every
+account that the ledger says has earned more; the contract pays what the leaf says beyond what it paid before,
+and that has to be what the ledger booked.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ class ClaimBook:
         return sum(self.paid.values())
 
     def post(
-        self, due: Mapping[str, int], earned: Mapping[str, int], log_root: bytes = bytes(32), log_size: int = 0
+        self,
+        due: Mapping[str, int],
+        earned: Mapping[str, int],
+        log_root: bytes = bytes(32),
+        log_size: int = 0,
     ) -> Receipt | None:
         """Post an epoch's root with everything that waits at the poster.
 
@@ -79,7 +83,12 @@ class ClaimBook:
             root = self._tree.root
         self._leaves = leaves
         epoch = Posted(
-            latest.number + 1, log_root, max(log_size, latest.log_size), root, latest.total_wei + waiting, bytes(32)
+            latest.number + 1,
+            log_root,
+            max(log_size, latest.log_size),
+            root,
+            latest.total_wei + waiting,
+            bytes(32),
         )
         return self._distributor.post_epoch(poster, epoch, waiting)
 

@@ -1,14 +1,16 @@
 """Deployment: every contract of the sandbox on its two chains, with the roles that hold afterwards.
 
-Rule decided here: the timelock begins with no proposer and no executor; the governor gets proposer, executor and
-canceller, and the deployer renounces the admin role, so that from then on only executed proposals change anything.
-The distributor's admin and the writer of parameters is the timelock. Each bucket's vesting contract is funded with
-its whole allocation; a bucket that is free from the first day needs no contract and is held by a plain account.
+Rule decided here: the timelock begins with no proposer and no executor; the governor gets proposer, executor
+and canceller, and the deployer renounces the admin role, so that from then on only executed proposals change
+anything. The distributor's admin and the writer of parameters is the timelock. Each bucket's vesting contract
+is funded with its whole allocation; a bucket that is free from the first day needs no contract and is held by
+a plain account.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
 from models.errors import InputError, Problem
@@ -23,12 +25,16 @@ from sim.chain.clients.vesting import TrancheVesting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import date
 
+    from models.vesting import Schedule
     from sim.chain.backend import Backend
 
-DEPLOYER = "deployer"
+DEPLOYERS = {"l1": "deployer.l1", "l2": "deployer.l2"}
+"""Labels of who deploys: one per chain, so that no two contracts have the same address."""
+
 POSTER = "distributor.poster"
-"""Labels of the two accounts that act for the protocol: who deploys, and who posts payout roots."""
+"""Label of who posts payout roots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,14 @@ class BucketSpec:
     dates
         Unlock times in seconds, increasing, not before TGE.
     numerators
-        Cumulative numerators, one per date; the last equals `denominator`. Equal instalments have 1..n over n.
+        Cumulative numerators, one per date; the last equals `denominator`. Equal instalments have 1..n over
+        n.
     denominator
         Common denominator.
     beneficiary
         Label of the account that releases pay to.
+    start
+        When the TGE part is free, seconds; the specification's TGE when None.
     """
 
     name: str
@@ -58,6 +67,33 @@ class BucketSpec:
     numerators: tuple[int, ...]
     denominator: int
     beneficiary: str
+    start: int | None = None
+
+    @classmethod
+    def of_schedule(
+        cls, name: str, schedule: Schedule, beneficiary: str, unit_wei: int = 10**9
+    ) -> BucketSpec:
+        """Return the bucket that pays from a calendar's own table, each date at its midnight (UTC).
+
+        Parameters
+        ----------
+        name, beneficiary
+            Bucket name, and the label that is paid.
+        schedule
+            The calendar, in ledger units.
+        unit_wei
+            Wei per ledger unit.
+        """
+        return cls(
+            name=name,
+            allocation_wei=schedule.allocation * unit_wei,
+            tge_wei=schedule.tge * unit_wei,
+            dates=tuple(_midnight(day) for day in schedule.dates),
+            numerators=schedule.numerators,
+            denominator=schedule.denominator,
+            beneficiary=beneficiary,
+            start=_midnight(schedule.tge_date),
+        )
 
     @property
     def has_schedule(self) -> bool:
@@ -67,7 +103,17 @@ class BucketSpec:
 
 @dataclass(frozen=True, slots=True)
 class GovernanceSpec:
-    """Governance values: threshold in wei of GOPEN, times in seconds, quorum as an exact fraction of the supply."""
+    """Governance values.
+
+    Parameters
+    ----------
+    threshold_wei
+        Votes that a proposer needs.
+    delay_s, period_s, timelock_s
+        Voting delay, voting period and timelock, seconds.
+    quorum_numerator, quorum_denominator
+        Quorum as an exact fraction of the GOPEN supply.
+    """
 
     threshold_wei: int
     delay_s: int
@@ -89,9 +135,8 @@ class GovernanceSpec:
         if self.quorum_denominator <= 0 or not 0 <= self.quorum_numerator <= self.quorum_denominator:
             raise InputError(f"quorum {self.quorum_numerator}/{self.quorum_denominator}: expected 0 to 1")
         if scaled % self.quorum_denominator:
-            raise InputError(
-                f"quorum {self.quorum_numerator}/{self.quorum_denominator} is not a whole number of millionths"
-            )
+            given = f"{self.quorum_numerator}/{self.quorum_denominator}"
+            raise InputError(f"quorum {given} is not a whole number of millionths of the supply")
         return scaled // self.quorum_denominator
 
 
@@ -110,7 +155,8 @@ class DeploymentSpec:
     parameters
         Governed parameters at genesis: vectors of integers by name.
     unit_wei
-        Rounding unit of vesting and wei per unit of the ledger: 10^9 for a ledger in gwei of an 18-decimal token.
+        Rounding unit of vesting and wei per unit of the ledger: 10^9 for a ledger in gwei of an 18-decimal
+        token.
     token_name, token_symbol
         Names of the L1 token.
     """
@@ -189,7 +235,7 @@ def deploy_all(l1: Backend, l2: Backend, spec: DeploymentSpec) -> Deployment:
         If an allocation is not a multiple of the unit or a bucket appears twice.
     """
     _check(spec)
-    deployer = address_of(DEPLOYER)
+    deployer = address_of(DEPLOYERS["l1"])
     token = OpenToken.deploy(
         l1, deployer, name=spec.token_name, symbol=spec.token_symbol, cap_wei=spec.cap_wei, holder=deployer
     )
@@ -197,13 +243,19 @@ def deploy_all(l1: Backend, l2: Backend, spec: DeploymentSpec) -> Deployment:
     for bucket in spec.buckets:
         holder = vesting[bucket.name].address if bucket.has_schedule else address_of(f"vesting.{bucket.name}")
         token.transfer(deployer, holder, bucket.allocation_wei)
+    deployer = address_of(DEPLOYERS["l2"])
     gopen = Gopen.deploy(l2, deployer)
     timelock, governor = _deploy_governance(l2, gopen, spec.governance)
     return Deployment(
-        spec=spec, l1=l1, l2=l2, token=token, vesting=vesting, gopen=gopen, timelock=timelock, governor=governor,
+        spec=spec, l1=l1, l2=l2, token=token, vesting=vesting, gopen=gopen, timelock=timelock,
+        governor=governor,
         distributor=Distributor.deploy(l2, deployer, admin=timelock.address, poster=address_of(POSTER)),
         parameters=Parameters.deploy(l2, deployer, governance=timelock.address, initial=spec.parameters),
     )  # fmt: skip
+
+
+def _midnight(day: date) -> int:
+    return int(datetime.combine(day, time.min, UTC).timestamp())
 
 
 def _check(spec: DeploymentSpec) -> None:
@@ -221,18 +273,16 @@ def _check(spec: DeploymentSpec) -> None:
         raise InputError(problems)
 
 
-def _deploy_bucket(
-    l1: Backend, token: OpenToken, spec: DeploymentSpec, bucket: BucketSpec
-) -> TrancheVesting:
+def _deploy_bucket(l1: Backend, token: OpenToken, spec: DeploymentSpec, bucket: BucketSpec) -> TrancheVesting:
     return TrancheVesting.deploy(
         l1,
-        address_of(DEPLOYER),
+        address_of(DEPLOYERS["l1"]),
         token=token.address,
         beneficiary=address_of(bucket.beneficiary),
         allocation_wei=bucket.allocation_wei,
         tge_wei=bucket.tge_wei,
         unit_wei=spec.unit_wei,
-        start=spec.tge_timestamp,
+        start=spec.tge_timestamp if bucket.start is None else bucket.start,
         dates=bucket.dates,
         numerators=bucket.numerators,
         denominator=bucket.denominator,
@@ -240,7 +290,7 @@ def _deploy_bucket(
 
 
 def _deploy_governance(l2: Backend, gopen: Gopen, spec: GovernanceSpec) -> tuple[Timelock, Governor]:
-    deployer = address_of(DEPLOYER)
+    deployer = address_of(DEPLOYERS["l2"])
     timelock = Timelock.deploy(l2, deployer, delay_s=spec.timelock_s, admin=deployer)
     governor = Governor.deploy(
         l2,

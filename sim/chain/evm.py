@@ -1,8 +1,8 @@
 """Chain: one in-process chain with its clock, receipts and events.
 
-Rule decided here: time is explicit. A chain begins at a given time, every transaction lands in the block of the
-present time, and a jump begins the next block, however long it is; nothing mines through the time between. A block's
-number therefore counts the distinct times at which something could happen.
+Rule decided here: time is explicit. A chain begins at a given time, every transaction lands in the block of
+the present time, and a jump begins the next block, however long it is; nothing mines through the time
+between. A block's number therefore counts the distinct times at which something could happen.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Chain:
         return self._evm.balance(address)
 
     def nonce(self, address: bytes) -> int:
-        """Number of transactions that `address` sent."""
+        """Count of transactions that `address` sent."""
         return self._evm.nonce(address)
 
     def code(self, address: bytes) -> bytes:
@@ -232,7 +232,14 @@ class Chain:
         index = len(self._receipts)
         first = len(self._log_index)
         logs = tuple(
-            Log(address, tuple(t.to_bytes(32, "big") for t in topics), data, self._block_number, index, first + i)
+            Log(
+                address,
+                tuple(t.to_bytes(32, "big") for t in topics),
+                data,
+                self._block_number,
+                index,
+                first + i,
+            )
             for i, (address, topics, data) in enumerate(execution.logs)
         )
         receipt = Receipt(

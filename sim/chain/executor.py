@@ -1,7 +1,7 @@
 """Executor: turns the steps of a replay into transactions on the two chains.
 
-Rule decided here: which contract or transfer carries out each action, and that a contract's own computation (what a
-vesting contract releases, what a claim pays) has to equal the ledger's amount at once.
+Rule decided here: which contract or transfer carries out each action, and that a contract's own computation
+(what a vesting contract releases, what a claim pays) has to equal the ledger's amount at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sim.chain.abi import Reverted
+from sim.chain.addresses import hex_address
 from sim.chain.backend import ChainError
+from sim.chain.bridge import BridgeError
 from sim.chain.journal import ReconciliationError, home
 from sim.chain.moves import Action
 
@@ -45,7 +47,12 @@ class Executor:
     """
 
     def __init__(
-        self, deployment: Deployment, bridge: Bridge, book: AccountBook, claims: ClaimBook, clock: SandboxClock
+        self,
+        deployment: Deployment,
+        bridge: Bridge,
+        book: AccountBook,
+        claims: ClaimBook,
+        clock: SandboxClock,
     ) -> None:
         self._d, self._bridge, self._book, self._claims, self._clock = deployment, bridge, book, claims, clock
         self._unit = deployment.spec.unit_wei
@@ -63,12 +70,11 @@ class Executor:
             Action.CREDIT: self._credited,
             Action.WITHDRAW: self._withdraw,
             Action.PAY_OUT: self._pay_out,
-            Action.CLAIM: self._claim,
         }
 
     def begin_day(self, day: int) -> None:
         """Go to a day: deposits that are due are credited, withdrawals that an output covers are proved."""
-        self._clock.move_to(day)
+        self._clock.move_to(day, self._clock.journal_hour(day))
         waiting = []
         for number in self._unproven:
             if self._bridge.provable_at(number) <= self._clock.now:
@@ -86,19 +92,36 @@ class Executor:
             If the chain refuses a step or a contract computes another amount, with account and day.
         """
         released = self._release(steps)
-        claims = {s.target: s.amount for s in steps if s.action is Action.CLAIM}
-        posted = False
         for step in steps:
-            if step.action is Action.RELEASE:
-                self._pass_on(step, released)
-                continue
-            if step.action is Action.CLAIM and not posted:
-                self._count("distributor", self._claims.post(claims, earned))
-                posted = True
             try:
-                self._count(step.source, self._run[step.action](step))
-            except (Reverted, ChainError, LookupError) as error:
-                raise ReconciliationError(step.source, step.day, f"{step.flow} to {step.target}: {error}") from error
+                if step.action is Action.RELEASE:
+                    self._pass_on(step, released)
+                elif step.action is not Action.CLAIM:
+                    self._count(step.source, self._run[step.action](step))
+            except (Reverted, ChainError, BridgeError) as error:
+                raise ReconciliationError(
+                    step.source, step.day, f"{step.flow} to {step.target}: {error}"
+                ) from error
+        self._settle([s for s in steps if s.action is Action.CLAIM], earned)
+
+    def _settle(self, steps: Sequence[Step], earned: Mapping[str, int]) -> None:
+        """Post a root and make the claims of a day."""
+        claims: defaultdict[str, int] = defaultdict(int)
+        for step in steps:
+            claims[step.target] += step.amount
+        if claims:
+            self._count("distributor", self._claims.post(claims, earned))
+        for account, amount in claims.items():
+            try:
+                paid, receipt = self._claims.claim(account)
+            except (Reverted, LookupError) as error:
+                raise ReconciliationError(
+                    account, steps[0].day, f"claim of {amount} gwei: {error}"
+                ) from error
+            self._count(account, receipt)
+            if paid != amount * self._unit:
+                message = f"the distributor pays {paid} wei; the ledger says {amount * self._unit} wei"
+                raise ReconciliationError(account, steps[0].day, message)
 
     def post_epoch(self, earned: Mapping[str, int], log_root: bytes, log_size: int) -> None:
         """Post what waits at the distributor's poster, with no claims at once."""
@@ -111,7 +134,7 @@ class Executor:
             spent.transactions += 1
 
     def _release(self, steps: Sequence[Step]) -> dict[str, str]:
-        """Release every bucket of the day and compare with the ledger; return who was paid, by bucket account."""
+        """Release every bucket of the day, compare with the ledger and return who was paid."""
         expected: defaultdict[str, int] = defaultdict(int)
         for step in steps:
             if step.action is Action.RELEASE:
@@ -128,7 +151,7 @@ class Executor:
         client = self._d.vesting[bucket]
         due = client.releasable()
         if due:
-            amount, receipt = client.release(self._book.address("deployer"))
+            amount, receipt = client.release(self._book.address("keeper"))
             self._count(account, receipt)
             due = amount
         if due != expected_wei:
@@ -138,7 +161,7 @@ class Executor:
         return next(b.beneficiary for b in self._d.spec.buckets if b.name == bucket)
 
     def _pass_on(self, step: Step, payees: Mapping[str, str]) -> None:
-        """Hand a released amount from the beneficiary, or from a bucket without a contract, to its account."""
+        """Hand a released amount from the beneficiary to its account."""
         payee = payees[step.source]
         if payee != step.target:
             receipt = self._d.token.transfer(
@@ -152,9 +175,11 @@ class Executor:
         )
 
     def _transfer_l2(self, step: Step) -> Receipt:
-        return self._d.l2.send(
-            self._book.address(step.source), self._book.address(step.target), value=step.amount * self._unit
-        )
+        target = self._book.address(step.target)
+        receipt = self._d.l2.send(self._book.address(step.source), target, value=step.amount * self._unit)
+        if receipt.status == 0:
+            raise ChainError(f"{hex_address(target)} refuses coins")
+        return receipt
 
     def _burn(self, step: Step) -> Receipt:
         return self._d.token.burn(self._book.address(step.source), step.amount * self._unit)
@@ -170,7 +195,7 @@ class Executor:
         return self._bridge.deposit(self._book.address(step.source), step.amount * self._unit, payee)[1]
 
     def _credited(self, step: Step) -> None:
-        """A deposit is credited by the bridge when its time has come; nothing is sent."""
+        """Send nothing: the bridge credits a deposit when its time has come."""
 
     def _withdraw(self, step: Step) -> Receipt:
         payee = self._book.address(home(step.target, "l1"))
@@ -185,11 +210,3 @@ class Executor:
         number = self._withdrawals.pop(step.transit)
         self._clock.move_to(step.day, self._bridge.payable_at(number))
         return self._bridge.finalise(number)
-
-    def _claim(self, step: Step) -> Receipt:
-        paid, receipt = self._claims.claim(step.target)
-        if paid != step.amount * self._unit:
-            raise ReconciliationError(
-                step.target, step.day, f"the distributor pays {paid} wei; the ledger says {step.amount * self._unit}"
-            )
-        return receipt

@@ -1,8 +1,8 @@
 """Journal and accounts of the witness run, as the chain sees them.
 
-Rule decided here: what a ledger label means on the chains. Every account name lives on one chain; an agent account's
-label carries the class and either ``*`` (all agents of the class that have no address of their own) or an index. Coins
-inside GOPEN and money between the chains belong to the wallet with the same owner.
+Rule decided here: what a ledger label means on the chains. Every account name lives on one chain; an agent
+account's label carries the class and either ``*`` (all agents of the class that have no address of their own)
+or an index. Coins inside GOPEN and money between the chains belong to the wallet with the same owner.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class JournalEntry:
     flow
         Id of the permitted flow.
     source, target
-        Account labels such as ``vesting.team``, ``wallet.l1/holders/*``, ``wallet.l2/users/17``, ``distributor``,
-        ``transit_deposit/users/*``, ``transit_deposit.pool.community``, ``wrapped/delegates/3``, ``burned.l2``.
+        Account labels such as ``vesting.team``, ``wallet.l1/holders/*``, ``wallet.l2/users/17``,
+        ``distributor``, ``transit_deposit/users/*``, ``transit_deposit.pool.community``,
+        ``wrapped/delegates/3``, ``burned.l2``.
     amount_gwei
         Amount in ledger units, > 0.
     """
@@ -68,7 +69,8 @@ class Reconciliation:
     epoch, day
         Settlement epoch, and the day after which it was compared.
     account
-        Account label, or one of the totals ``escrow``, ``open.supply``, ``gopen.supply``, ``distributor.claimed``.
+        Account label, or one of the totals ``escrow``, ``open.supply``, ``gopen.supply``,
+        ``distributor.claimed``.
     chain
         ``l1``, ``l2`` or ``escrow``.
     ledger_gwei, chain_wei, diff_wei
@@ -127,10 +129,8 @@ def kind_of(label: str) -> Kind:
 def chain_of(label: str) -> str:
     """Return ``l1``, ``l2`` or ``escrow``.
 
-    Examples
-    --------
-    >>> chain_of("wallet.l1/holders/*"), chain_of("prepaid/users/17"), chain_of("transit_deposit.pool.community")
-    ('l1', 'l2', 'escrow')
+    Examples -------- >>> chain_of("wallet.l1/holders/*"), chain_of("prepaid/users/17"),
+    chain_of("transit_deposit.pool.community") ('l1', 'l2', 'escrow')
     """
     return _CHAIN[kind_of(label)]
 

@@ -1,9 +1,9 @@
 """Moves: what each journal entry is on the chains, and which entries can share a transaction.
 
-Rule decided here: entries of one (flow, source, target) become one move on the first day that they appear, so that a
-month of daily transfers costs one transaction. Unlocks and claims keep their own days, because a contract computes
-their amounts; so do sendings across the bridge that do not arrive within the batch, because the bridge counts their
-days.
+Rule decided here: entries of one (flow, source, target) become one move on the first day that they appear, so
+that a month of daily transfers costs one transaction. Unlocks and claims keep their own days, because a
+contract computes their amounts; so do sendings across the bridge that do not arrive within the batch, because
+the bridge counts their days.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ class Holdings:
     Parameters
     ----------
     balances
-        By label, without money between the chains. ``distributor`` is what waits to be posted, ``distributor.posted``
-        what the contract holds.
+        By label, without money between the chains. ``distributor`` is what waits to be posted,
+        ``distributor.posted`` what the contract holds.
     transits
         In order of sending.
     sent
@@ -214,7 +214,7 @@ def bundle(entries: Sequence[JournalEntry], transits: Sequence[Transit]) -> tupl
 
 
 def _parts(entry: JournalEntry, action: Action, arriving: defaultdict[str, int]) -> list[tuple[int, bool]]:
-    """What of an entry arrives within the batch, and what does not; only sendings have two parts."""
+    """Split a sending into what arrives within the batch and what does not."""
     if action not in SENDINGS:
         return [(entry.amount_gwei, False)]
     inside = min(entry.amount_gwei, arriving[entry.target])

@@ -1,18 +1,30 @@
 """Plan of a replay: the order in which a batch of journal entries is executed.
 
-Rule decided here: bundled moves (`sim.chain.moves`) whose source is still short wait, and go in parts, until what
-feeds them has arrived; money between the chains arrives no earlier than the bridge allows. A batch that cannot be
-executed in this way is executed entry by entry in the ledger's own order. If that fails too, the journal contradicts
-itself, and the account that cannot pay is named with the day.
+Rule decided here: bundled moves (`sim.chain.moves`) whose source is still short wait, and go in parts, until
+what feeds them has arrived; money between the chains arrives no earlier than the bridge allows. A batch that
+cannot be executed in this way is executed entry by entry in the ledger's own order. If that fails too, the
+journal contradicts itself, and the account that cannot pay is named with the day.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from sim.chain.journal import JournalEntry, Kind, ReconciliationError, home, kind_of
-from sim.chain.moves import ARRIVALS, SENDINGS, WHOLE, Action, Holdings, Move, Transit, bundle, one_by_one
+from sim.chain.moves import (
+    ARRIVALS,
+    SENDINGS,
+    WHOLE,
+    Action,
+    Holdings,
+    Move,
+    Transit,
+    action_of,
+    bundle,
+    one_by_one,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +100,10 @@ def plan(
     Raises
     ------
     ReconciliationError
-        If the entries cannot be executed even in the ledger's own order.
+        If money arrives earlier than the bridge allows, or the entries cannot be executed even in the ledger's
+        own order.
     """
+    _check_delays(entries, holdings, delays)
     state = holdings.copy()
     try:
         moves, unmatched = bundle(entries, state.transits)
@@ -102,6 +116,31 @@ def plan(
         return _Walk(state, delays).strict(one_by_one(entries)), state
     except _Stuck as stuck:
         raise ReconciliationError(stuck.account, stuck.day, stuck.message) from None
+
+
+def _check_delays(entries: Sequence[JournalEntry], holdings: Holdings, delays: Delays) -> None:
+    """Refuse arrivals that come too early by the ledger's own days; bundling moves sendings forward."""
+    sent: defaultdict[str, deque[list[int]]] = defaultdict(deque)
+    for transit in holdings.transits:
+        sent[transit.label].append([transit.day, transit.amount])
+    for entry in entries:
+        action, left = action_of(entry), entry.amount_gwei
+        if action in SENDINGS:
+            sent[entry.target].append([entry.day, left])
+        elif action in ARRIVALS:
+            queue = sent[entry.source]
+            while left and queue:
+                if entry.day < queue[0][0] + delays.of(entry.source):
+                    raise ReconciliationError(
+                        entry.source, entry.day,
+                        f"{entry.flow} to {entry.target}: sent on day {queue[0][0]}, the bridge takes"
+                        f" {delays.of(entry.source)} days",
+                    )  # fmt: skip
+                part = min(left, queue[0][1])
+                queue[0][1] -= part
+                left -= part
+                if queue[0][1] == 0:
+                    queue.popleft()
 
 
 class _Walk:
@@ -171,7 +210,9 @@ class _Walk:
 
     def _arrive(self, day: int) -> None:
         """Let everything arrive that is marked and old enough."""
-        for transit in [t for t in self.state.transits if t.arrives and day >= t.day + self.delays.of(t.label)]:
+        for transit in [
+            t for t in self.state.transits if t.arrives and day >= t.day + self.delays.of(t.label)
+        ]:
             self._land(transit, day, "X")
 
     def _arrive_exactly(self, move: Move) -> None:
@@ -182,12 +223,6 @@ class _Walk:
                 return
             if transit.amount > left:
                 break
-            if move.day < transit.day + self.delays.of(transit.label):
-                raise _Stuck(
-                    move.source, move.day,
-                    f"{move.flow} to {move.target}: sent on day {transit.day}, the bridge takes"
-                    f" {self.delays.of(transit.label)} days",
-                )  # fmt: skip
             self._land(transit, move.day, move.flow)
             left -= transit.amount
         if left:

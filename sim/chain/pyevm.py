@@ -1,8 +1,8 @@
 """py-evm: the one module that touches it.
 
-Rule decided here: transactions are unsigned, the gas price and the base fee are 0 (py-evm burns the base fee, and on
-L2 native coins are money), and every transaction ends with `lock_changes`, without which the next one would find
-storage warm and report too little gas. Private fields of py-evm are used in `_set_block` alone.
+Rule decided here: transactions are unsigned, the gas price and the base fee are 0 (py-evm burns the base fee,
+and on L2 native coins are money), and every transaction ends with `lock_changes`, without which the next one
+would find storage warm and report too little gas. Private fields of py-evm are used in `_set_block` alone.
 """
 
 from __future__ import annotations
@@ -85,17 +85,13 @@ class PyEvm:
         context._block_number = number
         context._timestamp = timestamp
 
-    def execute(
-        self, sender: bytes, to: bytes | None, data: bytes, value: int, gas: int | None
-    ) -> Execution:
+    def execute(self, sender: bytes, to: bytes | None, data: bytes, value: int, gas: int | None) -> Execution:
         """Run a transaction and keep its changes."""
         execution = self._run(sender, to, data, value, gas)
         self._state.lock_changes()
         return execution
 
-    def peek(
-        self, sender: bytes, to: bytes | None, data: bytes, value: int, gas: int | None
-    ) -> Execution:
+    def peek(self, sender: bytes, to: bytes | None, data: bytes, value: int, gas: int | None) -> Execution:
         """Run a transaction and undo it. Nothing is locked: locking would invalidate the checkpoint."""
         checkpoint = self._state.snapshot()
         try:

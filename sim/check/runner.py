@@ -132,11 +132,11 @@ def _equal(actual: Any, expected: Any, tolerance: float | None) -> bool:
         return actual is expected
     if not isinstance(actual, (int, float, Fraction)):
         return bool(actual == expected)
+    if isinstance(actual, float) and math.isnan(actual):
+        return isinstance(expected, float) and math.isnan(expected)
     if tolerance is not None:
         return math.isclose(actual, expected, rel_tol=tolerance, abs_tol=0 if expected else tolerance)
-    if isinstance(expected, int) and isinstance(actual, float):
-        return False
-    return actual == expected or (actual != actual and expected != expected)
+    return bool(actual == expected) and not (isinstance(expected, int) and isinstance(actual, float))
 
 
 def _equal_text(actual: Any, expected: str) -> bool:

@@ -1,7 +1,8 @@
 """Plan: which runs are computed together.
 
-Rule decided here: a unit of work is a block of up to 16 runs of one arm; the witness run of the base arm is a unit of
-its own. Draws are keyed by run number, so no grouping can change a row: blocks are made as even as the workers allow.
+Rule decided here: a unit of work is a block of up to 16 runs of one arm; the witness run of the base arm is a
+unit of its own. Draws are keyed by run number, so no grouping can change a row: blocks are made as even as
+the workers allow.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Unit:
         return unit_name(self.arm, self.runs)
 
     def weight(self, chain: bool) -> int:
-        """Expected cost for the progress bar, in runs: every unit has a fixed part, the chain adds its own."""
+        """Return the expected cost in runs: every unit has a fixed part, and the chain adds its own."""
         return len(self.runs) + _FIXED_COST + (_CHAIN_COST if self.witness and chain else 0)
 
 

@@ -1,7 +1,8 @@
 """Progress: how far a run has come, readable by anybody while it computes.
 
-Rule decided here: workers append JSON lines to ``progress.jsonl`` at most twice a second; whoever wants to know reads
-the file. The first line of a computation says the whole weight, each unit's lines its last day. No line says a date.
+Rule decided here: workers append JSON lines to ``progress.jsonl`` at most twice a second; whoever wants to
+know reads the file. The first line of a computation says the whole weight, each unit's lines its last day. No
+line says a date.
 """
 
 from __future__ import annotations

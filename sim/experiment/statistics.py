@@ -1,8 +1,8 @@
 """Statistics over runs: bands, intervals of means, paired differences.
 
-Rule decided here: a band is a set of quantiles over the runs of one day, always with the number of runs that it rests
-on; quantiles interpolate linearly. The interval of a mean is Student's t. Differences between arms are taken run by
-run, because run k of both arms has the same luck.
+Rule decided here: a band is a set of quantiles over the runs of one day, always with the number of runs that
+it rests on; quantiles interpolate linearly. The interval of a mean is Student's t. Differences between arms
+are taken run by run, because run k of both arms has the same luck.
 """
 
 from __future__ import annotations
@@ -77,16 +77,22 @@ def bands(frame: pl.DataFrame, column: str, percentiles: Sequence[int] = PERCENT
     Returns
     -------
     polars.DataFrame
-        day, date, n (runs with a value) and ``p05``-like columns; days on which no run has a value are left out.
+        day, date, n (runs with a value) and ``p05``-like columns; days on which no run has a value are left
+        out.
     """
     import polars as pl
 
-    known = frame.lazy().select("day", "date", pl.col(column).cast(pl.Float64).alias("value")).drop_nulls("value")
+    known = (
+        frame.lazy().select("day", "date", pl.col(column).cast(pl.Float64).alias("value")).drop_nulls("value")
+    )
     quantiles = [
         pl.col("value").quantile(p / 100, interpolation="linear").alias(f"p{p:02d}") for p in percentiles
     ]
     return (
-        known.group_by("day", "date").agg(pl.len().cast(pl.Int64).alias("n"), *quantiles).sort("day").collect()
+        known.group_by("day", "date")
+        .agg(pl.len().cast(pl.Int64).alias("n"), *quantiles)
+        .sort("day")
+        .collect()
     )
 
 
@@ -169,7 +175,7 @@ def student_t(probability: float, freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92_160,
     )
-    return z + sum(term / freedom ** (power + 1) for power, term in enumerate(terms))
+    return float(z + sum(term / freedom**power for power, term in enumerate(terms, start=1)))
 
 
 def paired_difference(base: pl.DataFrame, other: pl.DataFrame, column: str, day: int) -> np.ndarray:

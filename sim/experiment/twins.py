@@ -1,9 +1,10 @@
 """Twins: the same world and the same luck with one mechanism off.
 
-Rule decided here: what each counterfactual switches off, and nothing else. Both act on the static economy before the
-first day, so a twin's draws are those of its base run.
+Rule decided here: what each counterfactual switches off, and nothing else. Both act on the static economy
+before the first day, so a twin's draws are those of its base run.
 
-- ``no_unlock``: investors' and team's tokens that are locked on day 0 stay locked. What the community and ecosystem
+- ``no_unlock``: investors' and team's tokens that are locked on day 0 stay locked. What the community and
+ecosystem
   buckets unlock goes into pools, not to sellers; the twin keeps it, so that programmes pay as before.
 - ``no_outside_inflow``: the assumed outside net inflow is 0 USD; usage and unlocks alone make the price.
 """
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.vesting import Schedule
+from models.vesting import Schedule, vested_on
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -27,6 +28,8 @@ INSIDERS = ("investors", "team")
 
 def without_unlock(economy: Economy) -> Economy:
     """Return the economy in which insiders' buckets unlock nothing after day 0."""
+    from sim.engine import FAR
+
     vested, after = dict(economy.vested), dict(economy.unvested_after)
     for role in INSIDERS:
         path = vested[role]
@@ -36,13 +39,12 @@ def without_unlock(economy: Economy) -> Economy:
         name: _stopped(schedule, economy.date_of(0)) if economy.roles[name] in INSIDERS else schedule
         for name, schedule in economy.schedules.items()
     }
-    return replace(economy, vested=vested, unvested_after=after, schedules=schedules)
+    never = np.full_like(economy.days_to_cliff, FAR)
+    return replace(economy, vested=vested, unvested_after=after, schedules=schedules, days_to_cliff=never)
 
 
 def _stopped(schedule: Schedule, first: date) -> Schedule:
     """Return the calendar of what is unlocked on the first day alone: its rest never comes."""
-    from models.vesting import vested_on
-
     unlocked = vested_on(schedule, first)
     return Schedule(allocation=unlocked, tge=unlocked, tge_date=min(schedule.tge_date, first))
 

@@ -1,8 +1,9 @@
 """Delegation: who may vote with whose tokens, drawn once on day 0.
 
-Rule decided here: larger owners delegate more often than small ones (Uniswap: 41 % of holders from 0.1 % of the
-supply, 8 % of those below); some of those who delegate vote themselves, the others choose a delegate by rank with
-Zipf's weights. Insiders and delegates are large whatever they hold; delegates vote their own tokens.
+Rule decided here: larger owners delegate more often than small ones (Uniswap: 41 % of holders from 0.1 %
+of the supply, 8 % of those below); some of those who delegate vote themselves, the others choose a
+delegate by rank with Zipf's weights. Insiders and delegates are large whatever they hold; delegates vote
+their own tokens.
 """
 
 from __future__ import annotations

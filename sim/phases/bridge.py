@@ -8,13 +8,14 @@ and identity 3 compares it with what lies on L2.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.apportion import apportion_floor
-from models.bridge import withdrawal_days
+from models.bridge import fast_exit, withdrawal_days
 from sim import gas
 from sim.ledger import at, move
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 Int = NDArray[np.int64]
 
 POOLS = ("community", "ecosystem")
-WITHDRAWING = ("holders", "users", "contributors", "builders", "operators", "investors", "team", "traders")
-"""Classes that leave L2; in the order in which fast exits share the inventory: all at once, pro rata."""
 
 
 def advance(world: World, economy: Economy) -> None:
@@ -45,17 +44,15 @@ def advance(world: World, economy: Economy) -> None:
 def exit_days(economy: Economy) -> int:
     """Return the whole days between initiating a withdrawal and being paid on L1."""
     bridge = economy.scenario.bridge
-    return withdrawal_days(bridge.window.value.days, bridge.output_every.value.days, bridge.user_delay.value.days)
+    return withdrawal_days(*(Fraction(p.value.seconds, 86_400) for p in (bridge.window, bridge.output_every, bridge.user_delay)))
 
 
 def _arrive(world: World) -> None:
     state, day = world.bridge, world.day
     shape = (world.count, world.layout.agents)
     deposits, exits = state.deposits.pop(day, shape), state.withdrawals.pop(day, shape)
-    for name, _ in world.layout.counts:
-        columns = world.layout.slice(name)
-        move(world, "X1", at("transit_deposit", name), at("wallet.l2", name), deposits[:, columns])
-        move(world, "X2", at("transit_withdraw", name), at("wallet.l1", name), exits[:, columns])
+    move(world, "X1", at("transit_deposit", "*"), at("wallet.l2", "*"), deposits)
+    move(world, "X2", at("transit_withdraw", "*"), at("wallet.l1", "*"), exits)
     zero = np.zeros(world.count, np.int64)
     pools = state.pool_deposits.pop(day, np.zeros((world.count, len(POOLS)), np.int64))
     for i, name in enumerate(POOLS):
@@ -75,8 +72,7 @@ def _deposit(world: World, economy: Economy) -> None:
     users = world.layout.slice("users")
     state.deposit_orders[:, users] = world.agent_balance("wallet.l1", "users")
     amounts = np.minimum(state.deposit_orders, world.agent_balance("wallet.l1"))
-    for name, _ in world.layout.counts:
-        move(world, "X1", at("wallet.l1", name), at("transit_deposit", name), amounts[:, world.layout.slice(name)])
+    move(world, "X1", at("wallet.l1", "*"), at("transit_deposit", "*"), amounts)
     state.deposits.push(world.day + 1, amounts)
     state.escrow += amounts.sum(axis=1)
     _log_l1_gas(world, economy, "deposit", (amounts > 0).sum(axis=1))
@@ -104,15 +100,13 @@ def _epoch_needs(world: World) -> tuple[Int, Int]:
 def _withdraw(world: World, economy: Economy) -> None:
     state = world.bridge
     wanted = np.minimum(state.withdraw_orders, world.agent_balance("wallet.l2"))
+    if not wanted.any():
+        return
     fast = _fast_part(world, economy, wanted)
     slow = wanted - fast
-    for name in WITHDRAWING:
-        columns = world.layout.slice(name)
-        move(world, "X2", at("wallet.l2", name), at("transit_withdraw", name), slow[:, columns])
+    move(world, "X2", at("wallet.l2", "*"), at("transit_withdraw", "*"), slow)
     state.withdrawals.push(world.day + exit_days(economy), slow)
-    for name in WITHDRAWING:
-        columns = world.layout.slice(name)
-        gas.charge(world, economy, name, "withdraw", (wanted[:, columns] > 0).astype(np.int64))
+    gas.charge(world, economy, "*", "withdraw", wanted > 0)
     _log_l1_gas(world, economy, "exit", (slow > 0).sum(axis=1))
 
 
@@ -125,12 +119,12 @@ def _fast_part(world: World, economy: Economy, wanted: Int) -> Int:
     total = asked.sum(axis=1)
     inventory = world.world_balance("fastbridge.l1")
     taken, _ = apportion_floor(np.minimum(total, inventory), asked)
-    fee = np.ceil(taken * float(terms.fee.value)).astype(np.int64)
-    for name in WITHDRAWING:
-        columns = world.layout.slice(name)
-        move(world, "X3", at("wallet.l2", name), at("fastbridge.l2"), taken[:, columns])
-        move(world, "X3", at("fastbridge.l1"), at("wallet.l1", name), (taken - fee)[:, columns])
-    world.bridge.exits_gwei = world.bridge.exits_gwei + (taken - fee).sum(axis=1)
+    paid = np.zeros_like(taken)
+    in_haste = np.flatnonzero(taken.any(axis=0))
+    paid[:, in_haste], _ = fast_exit(taken[:, in_haste], terms.fee.value.numerator, terms.fee.value.denominator)
+    move(world, "X3", at("wallet.l2", "*"), at("fastbridge.l2"), taken)
+    move(world, "X3", at("fastbridge.l1"), at("wallet.l1", "*"), paid)
+    world.bridge.exits_gwei = world.bridge.exits_gwei + paid.sum(axis=1)
     return taken
 
 

@@ -53,12 +53,18 @@ def _airdrops(world: World, economy: Economy) -> None:
     today = economy.date_of(world.day)
     initial = int(emission.initial_holders.value) if world.day == 0 else 0
     dropped = sum(int(amount) for start, amount in emission.airdrops.values if start == today) if emission.airdrops else 0
-    for amount, weights in ((initial, world.holding.baseline_holding), (dropped, world.holding.airdrop_weights)):
-        if amount:
-            held = np.minimum(np.int64(amount), world.world_balance("pool.community.l1"))
-            move(world, "E1", at("pool.community.l1"), at("wallet.l1", "holders"), apportion(held, weights))
-    if initial or dropped:
+    if initial:
+        _distribute(world, initial, world.holding.baseline_holding)
+    if dropped:
+        world.holding.airdropped = world.holding.airdropped + _distribute(world, dropped, world.holding.airdrop_weights)
         world.holding.days_since_receipt[:] = 0
+
+
+def _distribute(world: World, amount: int, weights: Int) -> Int:
+    """Give `amount`, or what the pool holds, to holders by weight (flow E1); returns the parts."""
+    parts = apportion(np.minimum(np.int64(amount), world.world_balance("pool.community.l1")), weights)
+    move(world, "E1", at("pool.community.l1"), at("wallet.l1", "holders"), parts)
+    return parts
 
 
 def _pay_earners(world: World, economy: Economy, programme: str, weights: Int) -> Int:

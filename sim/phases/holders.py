@@ -1,7 +1,7 @@
 """Holders: who sells, stakes, wraps and bridges.
 
-Rule decided here: those who received an airdrop sell by the survival curve that airdrops showed; insiders sell a
-monthly share unless their tokens were sold forward; earners who withdrew to L1 sell what arrives. Participants
+Rule decided here: airdropped tokens are sold by the survival curve that airdrops showed; holders and insiders sell a
+monthly share of the rest unless it was sold forward; earners who withdrew to L1 sell what arrives. Participants
 revisit a target portfolio (stake, GOPEN) every `plan.every` days, each agent on its own day of the cycle. Decisions
 see yesterday's close; a decision is a float only until it is floored to gwei once.
 """
@@ -48,11 +48,19 @@ def _order(world: World, name: str, amount: Int) -> None:
 
 
 def _sell_holders(world: World, economy: Economy) -> None:
-    curve = economy.scenario.agents.holders.sell.survival
-    hazard = survival_hazard(world.holding.days_since_receipt, curve.scale.value, curve.exponent.value)
+    """Sell airdropped tokens by the survival curve, all of an agent's at once; of the rest a little every day."""
+    sell = economy.scenario.agents.holders.sell
+    hazard = survival_hazard(
+        world.holding.days_since_receipt, float(sell.survival.scale.value), float(sell.survival.exponent.value)
+    )
     count = world.layout.count("holders")
     u = draws.uniform(economy.seed, Decision.HOLDER_SELL, world.runs, world.day, "holders", count)
-    _order(world, "holders", np.where(u < hazard[:, None], world.agent_balance("wallet.l1", "holders"), 0))
+    wallets = world.agent_balance("wallet.l1", "holders")
+    dropped = np.minimum(world.holding.airdropped, wallets)
+    sold = np.where(u < hazard[:, None], dropped, 0)
+    world.holding.airdropped = dropped - sold
+    rest = np.floor((wallets - dropped) * daily_rate_from_monthly(float(sell.monthly.value))).astype(np.int64)
+    _order(world, "holders", sold + rest)
 
 
 def _sell_insiders(world: World, economy: Economy) -> None:
@@ -97,9 +105,14 @@ def _follow_plan(world: World, economy: Economy, name: str) -> None:
     _spread(world.bridge.deposit_orders[:, all_columns], own, np.minimum(missing, held["wallet.l1"]))
     if name not in SELLERS_ON_ARRIVAL:
         _spread(world.bridge.withdraw_orders[:, all_columns], own, np.where(idle > DUST, idle, 0))
-    _unstake(world, economy, name, own, np.where(missing > 0, 0, _excess(held["stake"], want_stake)))
-    _wrap(world, economy, name, own, to_wrap, _excess(held["wrapped"], want_wrap))
-    _stake(world, economy, name, own, to_stake)
+    to_unstake = np.where(missing > 0, 0, _excess(held["stake"], want_stake))
+    to_unwrap = np.where(to_wrap > 0, 0, _excess(held["wrapped"], want_wrap))
+    _stake(world, name, own, to_stake)
+    _unstake(world, economy, name, own, to_unstake)
+    _wrap(world, name, own, to_wrap, to_unwrap)
+    for action, amount in (("stake", to_stake), ("unstake", to_unstake), ("wrap", to_wrap), ("unwrap", to_unwrap)):
+        if amount.any():
+            gas.charge(world, economy, name, action, amount > 0, own)
 
 
 def _part(total: Int, share: float) -> Int:
@@ -122,49 +135,40 @@ def _spread(orders: Int, own: slice, amount: Int) -> None:
     orders[:, own] += amount
 
 
-def _full(world: World, name: str, own: slice, amount: Int) -> Int:
-    """Return amounts of the chosen agents as an array over the whole class."""
-    out = np.zeros((world.count, world.layout.count(name)), np.int64)
-    out[:, own] = amount
-    return out
-
-
-def _stake(world: World, economy: Economy, name: str, own: slice, amount: Int) -> None:
+def _stake(world: World, name: str, own: slice, amount: Int) -> None:
     if amount.any():
-        move(world, "S1", at("wallet.l2", name), at("stake", name), _full(world, name, own, amount))
-        gas.charge(world, economy, name, "stake", _full(world, name, own, (amount > 0).astype(np.int64)))
+        move(world, "S1", at("wallet.l2", name), at("stake", name), amount, own)
 
 
 def _unstake(world: World, economy: Economy, name: str, own: slice, amount: Int) -> None:
     """Start unbonding; how long it takes is the lock class of the agent, by its taste."""
     if not amount.any():
         return
-    parts = _full(world, name, own, amount)
-    move(world, "S1", at("stake", name), at("unbonding", name), parts)
+    move(world, "S1", at("stake", name), at("unbonding", name), amount, own)
     columns = world.layout.slice(name)
-    taste = world.holding.taste[:, columns]
+    taste = world.holding.taste[:, columns][:, own]
     long_part = float(economy.scenario.staking.long_share.value) * float(
         getattr(economy.scenario.agents, name).plan.participate.value
     )
     every_agent = np.zeros_like(world.agent_balance("stake"))
     for lock, mask in (("long", taste < long_part), ("flexible", taste >= long_part)):
-        every_agent[:, columns] = np.where(mask, parts, 0)
+        every_agent[:, columns][:, own] = np.where(mask, amount, 0)
         _push_unbonding(world, lock, every_agent)
 
 
 def _push_unbonding(world: World, lock: str, amounts: Int) -> None:
     """Queue by the delay in force, which a vote may have made different from run to run."""
+    if not amounts.any():
+        return
     delays = world.governed.read(f"staking.locks.{lock}")
     for delay in np.unique(delays):
         due = world.day + max(-(-int(delay) // 86_400), 1)
         world.holding.unbonding.push(due, np.where((delays == delay)[:, None], amounts, 0))
 
 
-def _wrap(world: World, economy: Economy, name: str, own: slice, wrap: Int, unwrap: Int) -> None:
+def _wrap(world: World, name: str, own: slice, wrap: Int, unwrap: Int) -> None:
     if not wrap.any() and not unwrap.any():
         return
-    unwrap = np.where(wrap > 0, 0, unwrap)
-    move(world, "H1", at("wallet.l2", name), at("wrapped", name), _full(world, name, own, wrap))
-    move(world, "H1", at("wrapped", name), at("wallet.l2", name), _full(world, name, own, unwrap))
+    move(world, "H1", at("wallet.l2", name), at("wrapped", name), wrap, own)
+    move(world, "H1", at("wrapped", name), at("wallet.l2", name), unwrap, own)
     world.holding.gopen_supply += wrap.sum(axis=1) - unwrap.sum(axis=1)
-    gas.charge(world, economy, name, "wrap", _full(world, name, own, ((wrap > 0) | (unwrap > 0)).astype(np.int64)))

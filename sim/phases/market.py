@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.apportion import apportion_floor
+from models.exact import mul_div
 from models.market import clear_batch
 from models.units import MICRO_USD_PER_USD
 from sim import draws
@@ -99,25 +100,26 @@ def _clear(world: World, economy: Economy, buyback: Int) -> None:
     buy_total = spend.sum(axis=1) + buyback
     fee_bps = round(float(economy.scenario.market.fee.value) * 10_000)
     result = clear_batch(world.world_balance("venue"), state.pool_micro_usd, sell_total, buy_total, fee_bps)
-    bought, dust = apportion_floor(result.tokens_to_buyers, np.concatenate((spend, buyback[:, None]), axis=1))
-    for name, _ in world.layout.counts:
-        columns = world.layout.slice(name)
-        move(world, "M1", at("wallet.l1", name), at("venue"), sells[:, columns])
+    to_buyback, _ = mul_div(result.tokens_to_buyers, buyback, np.maximum(buy_total, 1))
+    bought, dust = apportion_floor(result.tokens_to_buyers - to_buyback, spend)
+    move(world, "M1", at("wallet.l1", "*"), at("venue"), sells)
     move(world, "M1", at("treasury.l1"), at("venue"), treasury)
-    for name, _ in world.layout.counts:
-        columns = world.layout.slice(name)
-        move(world, "M1", at("venue"), at("wallet.l1", name), bought[:, :-1][:, columns])
-        _log_usd(world, name, sells[:, columns].sum(axis=1), spend[:, columns].sum(axis=1), result.price_usd)
-    _buy_back(world, economy, buyback, bought[:, -1])
+    move(world, "M1", at("venue"), at("wallet.l1", "*"), bought)
+    _log_usd(world, sells, spend, result.price_usd)
+    _buy_back(world, economy, buyback, to_buyback)
     state.pool_micro_usd = result.y
     state.sold_gwei = sell_total
     state.bought_gwei = result.tokens_to_buyers - dust
     state.buyback_micro_usd = buyback
 
 
-def _log_usd(world: World, name: str, sold: Int, spent: Int, price: Float) -> None:
-    world.usd.add(name, "purchase", spent)
-    world.usd.add(name, "sale", np.floor(sold / 1e9 * price * MICRO_USD_PER_USD).astype(np.int64))
+def _log_usd(world: World, sells: Int, spend: Int, price: Float) -> None:
+    sold, spent = (np.add.reduceat(amount, world.layout.starts, axis=1) for amount in (sells, spend))
+    proceeds = np.floor(sold * (price * (MICRO_USD_PER_USD / 1e9))[:, None]).astype(np.int64)
+    for i, (name, _) in enumerate(world.layout.counts):
+        for purpose, amount in (("purchase", spent[:, i]), ("sale", proceeds[:, i])):
+            if amount.any():
+                world.usd.add(name, purpose, amount)
 
 
 def _buy_back(world: World, economy: Economy, spent: Int, tokens: Int) -> None:

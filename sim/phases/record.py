@@ -75,7 +75,7 @@ def _counted(world: World, agent_totals: Int, kinds: tuple[Counted, ...]) -> Int
 def _supply(world: World, economy: Economy, record: RecordState, agent_totals: Int) -> None:
     day = world.day
     series = supply(
-        int(economy.scenario.token.cap.value),
+        economy.minted,
         _counted(world, agent_totals, (Counted.LOCKED,)),
         _counted(world, agent_totals, (Counted.RESERVE,)),
         _counted(world, agent_totals, (Counted.BURNED,)),
@@ -95,7 +95,7 @@ def _supply(world: World, economy: Economy, record: RecordState, agent_totals: I
         then = record.before("float_gwei", day, WINDOW)
         _put(record, "inflation_annualised", day, (ratio(series.float, then) - 1) * 365 / WINDOW)
     price = world.price_usd
-    cap = economy.scenario.token.cap.value / 1e9
+    cap = economy.minted / 1e9
     market_cap, fdv = series.circulating / 1e9 * price, cap * price
     _put(record, "price_usd", day, price)
     _put(record, "market_cap_usd", day, market_cap)
@@ -193,14 +193,15 @@ def _runway(record: RecordState, name: str, day: int) -> Float:
 
 
 def _governance(world: World, record: RecordState) -> None:
-    state = world.governance
+    state, day = world.governance, world.day
     for name in (
         "turnout_gopen", "turnout_delegated", "turnout_circulating", "quorum_margin", "quorum_rate", "pass_rate",
-        "small_votes_share", "nakamoto_votes", "cost_to_capture_usd",
+        "small_votes_share",
     ):  # fmt: skip
-        _put(record, name, world.day, getattr(state, name))
-    _put(record, "gopen_supply_gwei", world.day, world.holding.gopen_supply)
-    _put(record, "gopen_delegated_gwei", world.day, state.gopen_delegated_gwei)
+        _put(record, name, day, getattr(state, name))
+    _put(record, "cost_to_capture_usd", day, state.cost_to_capture_usd)
+    _put(record, "gopen_supply_gwei", day, world.holding.gopen_supply)
+    _put(record, "gopen_delegated_gwei", day, state.gopen_delegated_gwei)
 
 
 def _serving(world: World, economy: Economy, record: RecordState) -> None:

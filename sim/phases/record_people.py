@@ -43,5 +43,6 @@ def advance(world: World, economy: Economy) -> None:
         ("holder_gini", gini(holders)),
         ("holder_hhi", hhi(holders)),
         ("nakamoto_holdings", nakamoto(everybody)),
+        ("nakamoto_votes", world.governance.nakamoto_votes),
     ):
         world.record.columns[name][:, world.day] = value

@@ -25,9 +25,7 @@ def advance(world: World, economy: Economy) -> None:
     due = pot // economy.scenario.staking.payout_over.value.days
     stakes = world.agent_balance("stake")
     parts, _ = apportion_floor(due, stakes)
+    move(world, "S2", at("staking_rewards"), at("stake", "*"), parts)
     released = world.holding.unbonding.pop(world.day, stakes.shape)
-    for name in STAKERS:
-        columns = world.layout.slice(name)
-        move(world, "S2", at("staking_rewards"), at("stake", name), parts[:, columns])
-        move(world, "S1", at("unbonding", name), at("wallet.l2", name), released[:, columns])
+    move(world, "S1", at("unbonding", "*"), at("wallet.l2", "*"), released)
     world.holding.staking_paid = parts.sum(axis=1)

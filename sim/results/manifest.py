@@ -103,6 +103,8 @@ class Manifest(_Part):
         Percentiles that the scenario asks for.
     as_of
         Date that the headline speaks of, "" for the default.
+    notes
+        What a reader of any number must know about the scenario.
     profile, other_profiles
         The first serving profile of the fleet, and the rest.
     files
@@ -126,6 +128,7 @@ class Manifest(_Part):
     days: int
     bands: tuple[int, ...] = (5, 25, 50, 75, 95)
     as_of: str = ""
+    notes: tuple[str, ...] = ()
     profile: ProfileFacts | None = None
     other_profiles: tuple[ProfileFacts, ...] = ()
     priced_for: PricedFor | None = None

@@ -1,13 +1,12 @@
 """Rules that join several sections of a scenario.
 
-Rule decided here: what must fit together before a run starts. Each check needs some sections and is left out while one of them
-is itself wrong, so that one mistake is reported once and all others still are.
+Rule decided here: what must fit together before a run starts. Each check needs some sections and is left
+out while one of them is itself wrong, so that one mistake is reported once and all others still are.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -15,15 +14,18 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from models.errors import Problem
+from models.errors import InputError, Problem
+from models.market import pool_from_depth
 from models.parameters import Parameter
+from models.units import MICRO_USD_PER_USD
+from sim.scenario.buckets import ROLES
 from sim.scenario.governed import GOVERNED
 from sim.scenario.influence import influence_problem
 from sim.scenario.problems import place_of
 from sim.scenario.proposal import AGENT_CLASSES
-from sim.scenario.token import ROLES
 from sim.scenario.tree import Map
 from sim.scenario.words import did_you_mean
+from sim.schedules import schedule_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +120,13 @@ def _community(parts: Parts, token: Any, emission: Any) -> Iterator[Problem]:
         return
     holders = emission.initial_holders.value
     if holders > bucket.tge_amount:
-        message = f"{token.amount(holders)} is more than the community's {token.amount(bucket.tge_amount)} at the start"
+        most = token.amount(bucket.tge_amount)
+        message = f"{token.amount(holders)} is more than the community's {most} at the start"
         yield parts.problem(message, "emission.initial_holders")
     airdrops = sum(amount for _, amount in emission.airdrops.values) if emission.airdrops else 0
     if holders + airdrops > bucket.allocation:
-        message = f"with the initial holders {token.amount(holders + airdrops)}, more than the community's allocation"
+        given = token.amount(holders + airdrops)
+        message = f"with the initial holders {given}, more than the community's allocation"
         yield parts.problem(message, "emission.airdrops")
 
 
@@ -131,32 +135,28 @@ def _depth(parts: Parts, token: Any, market: Any) -> Iterator[Problem]:
     bucket = next((b for b in token.buckets.values() if b.role == "liquidity"), None)
     if bucket is None:
         return
-    pool = pool_for_depth(market.depth_2pct.value, market.open_price.value)
-    units = math.ceil(pool * 10**token.ledger_decimals)
-    if units > bucket.tge_amount:
+    micro_usd = round(market.depth_2pct.value * MICRO_USD_PER_USD)
+    units_per_token = 10**token.ledger_decimals
+    fee_bps = round(market.fee.value * 10_000)
+    pool, _ = pool_from_depth(
+        micro_usd, market.open_price.value, fee_bps=fee_bps, units_per_token=units_per_token
+    )
+    if pool > bucket.tge_amount:
         message = (
-            f"needs {token.amount(units)} in the pool at {market.open_price.value:g} USD, more than the "
+            f"needs {token.amount(pool)} in the pool at {market.open_price.value:g} USD, more than the "
             f"{token.amount(bucket.tge_amount)} that the liquidity bucket has at the start"
         )
         yield parts.problem(message, "market.depth_2pct")
 
 
-def pool_for_depth(depth_usd: float, price_usd: float) -> float:
-    """Return the tokens that a constant-product pool must hold for its 2 % depth.
-
-    Parameters
-    ----------
-    depth_usd
-        USD value of tokens, at the opening price, whose sale moves the price down by 2 %.
-    price_usd
-        Opening price.
-
-    Returns
-    -------
-    float
-        Tokens x with ``x * (1 / sqrt(0.98) - 1) * price = depth``.
-    """
-    return depth_usd / price_usd / (1 / math.sqrt(0.98) - 1)
+@_needs("token", "start")
+def _calendars(parts: Parts, token: Any, start: date) -> Iterator[Problem]:
+    for name, bucket in token.buckets.items():
+        try:
+            schedule_of(name, bucket, token.tge or start)
+        except InputError as error:
+            for problem in error.problems:
+                yield parts.problem(problem.message, problem.path)
 
 
 @_needs("fees", "operator_pay")
@@ -190,9 +190,13 @@ def _bands(parts: Parts, runs: Any) -> Iterator[Problem]:
 
 @_needs("attribution", "demand")
 def _influence(parts: Parts, attribution: Any, demand: Any) -> Iterator[Problem]:
-    wrong = influence_problem(attribution.influence, demand.popularity.query_classes)
+    wrong = influence_problem(attribution.influence, ())
     if wrong:
         yield parts.problem(wrong, "attribution.influence")
+        return
+    wrong = influence_problem(attribution.influence, demand.popularity.query_classes)
+    if wrong:
+        yield parts.problem(wrong, "demand.popularity.query_classes")
 
 
 @_needs("serving")
@@ -225,10 +229,11 @@ def _proposal_dates(parts: Parts, proposal: Any, start: date, days: int) -> Iter
 
 @_needs("proposal")
 def _proposal_votes(parts: Parts, proposal: Any) -> Iterator[Problem]:
-    for name in proposal.votes.stated if proposal is not None else ():
-        if name not in AGENT_CLASSES:
-            hint = did_you_mean(name, AGENT_CLASSES)
-            yield parts.problem(f"'{name}' is no class of agents{hint}", f"proposal.votes.stated.{name}")
+    for key in ("stated", "payoffs"):
+        for name in getattr(proposal.votes, key) if proposal is not None else ():
+            if name not in AGENT_CLASSES:
+                hint = did_you_mean(name, AGENT_CLASSES)
+                yield parts.problem(f"'{name}' is no class of agents{hint}", f"proposal.votes.{key}.{name}")
     seen: set[str] = set()
     for index, action in enumerate(proposal.actions if proposal is not None else ()):
         if action.path in seen:

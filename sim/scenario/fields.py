@@ -1,11 +1,13 @@
 """The field types of the scenario models, one name per kind and unit.
 
-Rule decided here: which units each sort of field accepts. A quantity is a `Parameter`; counts of agents, names, switches and
-lists of choices are plain values.
+Rule decided here: which units each sort of field accepts. A quantity is a `Parameter`; counts of agents,
+names, switches and lists of choices are plain values.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -18,8 +20,10 @@ from pydantic_core import core_schema
 
 from models.parameters import Parameter
 from models.units import Duration, parse_duration
-from sim.scenario.kinds import Amount, Either, Split, Time, Units, Weights, text_of
-from sim.scenario.leaves import Context, Leaf, Long, Mistake, MistakesError, Plain, leaf_schema
+from sim.scenario.composites import Either, Split, Weights
+from sim.scenario.forms import Long, Mistake, MistakesError
+from sim.scenario.kinds import Amount, Time, Units, read_day, text_of
+from sim.scenario.leaves import Context, Leaf, Plain, leaf_schema
 from sim.scenario.tree import Map, Scalar
 from sim.scenario.tree import Sequence as ListNode
 from sim.scenario.words import did_you_mean
@@ -43,7 +47,7 @@ _PERCENT = {"%": Fraction(1, 100), "bps": Fraction(1, 10_000)}
 
 
 def _units(*names: str, low: Fraction | None = _ZERO, result: str = "float") -> Units:
-    return Units({name: _ONE for name in names}, result, low)
+    return Units(dict.fromkeys(names, _ONE), result, low)
 
 
 SHARE = Units(_PERCENT, "fraction", _ZERO, _ONE)
@@ -59,6 +63,7 @@ NoiseP = Annotated[Parameter[Fraction], Leaf(Units(_PERCENT, "fraction", _ZERO))
 MonthlyShareP = Annotated[
     Parameter[Fraction], Leaf(Units(_PERCENT | {"%/month": Fraction(1, 100)}, "fraction", _ZERO, _ONE))
 ]
+FactorP = Annotated[Parameter[float], Leaf(_units("", low=_ONE))]
 YearlyRateP = Annotated[Parameter[Fraction], Leaf(Units({"%/year": Fraction(1, 100)}, "fraction", _ZERO))]
 DurationP = Annotated[Parameter[Duration], Leaf(Time())]
 MonthsP = Annotated[Parameter[Duration], Leaf(Time(calendar=True))]
@@ -68,6 +73,7 @@ UsdP = Annotated[Parameter[float], Leaf(_units("USD"))]
 UsdMonthP = Annotated[Parameter[float], Leaf(_units("USD/month"))]
 UsdFlowP = Annotated[Parameter[float], Leaf(_units("USD/month", low=None))]
 UsdHourP = Annotated[Parameter[float], Leaf(_units("USD/hour"))]
+UsdRateP = Annotated[Parameter[float], Leaf(_USD_RATE)]
 RateP = Annotated[
     Parameter[float | int],
     Leaf(Either(_USD_RATE, _AMOUNT_RATE, "a rate such as 0.10 USD/1M tokens")),
@@ -80,6 +86,7 @@ SplitP = Annotated[Parameter[Split], Leaf(Weights())]
 UsersP = Annotated[Parameter[int], Leaf(_units("users", result="int"))]
 PerDayP = Annotated[Parameter[float], Leaf(_units("/day"))]
 PerUserDayP = Annotated[Parameter[int], Leaf(_units("/user-day", result="int"))]
+RequestsP = Annotated[Parameter[float], Leaf(Units({"/user-day": _ONE}, "float", Fraction(1, 10**6)))]
 GasP = Annotated[Parameter[int], Leaf(_units("gas", result="int"))]
 GasPriceP = Annotated[Parameter[Fraction], Leaf(_units("gwei/gas", result="fraction"))]
 NumberP = Annotated[Parameter[float], Leaf(_units("", low=None))]
@@ -89,10 +96,9 @@ CountP = Annotated[Parameter[int], Leaf(_units("", result="int"))]
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        digits = text.replace("_", "")
-        if not digits.lstrip("-").isdigit():
+        if re.fullmatch(r"-?[0-9][0-9_]*", text) is None:
             raise ValueError(f"'{text}' is not a whole number; allowed {low} to {high}")
-        value = int(digits)
+        value = int(text.replace("_", ""))
         if not low <= value <= high:
             raise ValueError(f"{value} is out of bounds; allowed {low} to {high}")
         return value
@@ -126,42 +132,34 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"'{text}' is not a date; expected YYYY-MM-DD") from None
+def _within(low: float, high: float) -> Callable[[str], float]:
+    allowed = f"{low:g} to {high:g}" if math.isfinite(high) else f"a finite number, {low:g} or more"
+    allowed = allowed if math.isfinite(low) else "any finite number"
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise ValueError(f"'{text}' is not a number; allowed {allowed}") from None
+        if not (low <= value <= high and math.isfinite(value)):
+            raise ValueError(f"{text} is out of bounds; allowed {allowed}")
+        return value
+
+    return read
 
 
-def _unit_interval(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"'{text}' is not a number; allowed 0 to 1") from None
-    if not 0 <= value <= 1:
-        raise ValueError(f"{text} is out of bounds; allowed 0 to 1")
-    return value
-
-
-def _not_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"'{text}' is not a number; allowed 0 or more") from None
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{text} is out of bounds; allowed 0 or more")
-    return value
-
-
-_NUMBER = {"type": "number", "minimum": 0}
+_NUMBER = {"type": "number"}
 
 Text = Annotated[str, Plain(str, {"type": "string"}, "a text")]
 Flag = Annotated[bool, Plain(_flag, {"type": "boolean"}, "true or false")]
-DateValue = Annotated[date, Plain(_day, {"type": "string"}, "a date")]
-MaybeDate = Annotated[date | None, Plain(_day, {"type": "string"}, "a date")]
+DateValue = Annotated[date, Plain(read_day, {"type": "string"}, "a date")]
+MaybeDate = Annotated[date | None, Plain(read_day, {"type": "string"}, "a date")]
 Agents = Annotated[int, whole(1, 2**24 - 1)]
-UnitInterval = Annotated[float, Plain(_unit_interval, _NUMBER | {"maximum": 1}, "a number from 0 to 1")]
-NotNegative = Annotated[float, Plain(_not_negative, _NUMBER, "a number, 0 or more")]
+UnitInterval = Annotated[
+    float, Plain(_within(0, 1), _NUMBER | {"minimum": 0, "maximum": 1}, "a number from 0 to 1")
+]
+NotNegative = Annotated[float, Plain(_within(0, math.inf), _NUMBER | {"minimum": 0}, "a number, 0 or more")]
+AnyNumber = Annotated[float, Plain(_within(-math.inf, math.inf), _NUMBER, "a number")]
 PlainDuration = Annotated[Duration, Plain(parse_duration, {"type": "string"}, "a duration such as 90 d")]
 
 
@@ -205,7 +203,7 @@ class ListOf:
         return leaf_schema(self.read, self.write)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        """A list of the items."""
+        """Describe a list of the items."""
         return {"type": "array", "items": self.item.json, "uniqueItems": True}
 
 
@@ -242,7 +240,7 @@ class FilePath:
         return leaf_schema(self.read, self.write)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        """A text."""
+        """Describe the text."""
         return {"type": "string", "description": "a path relative to this file"}
 
 
@@ -284,6 +282,10 @@ class QuorumLeaf(Leaf):
         return Quorum(
             base.values, base.unit, base.evidence, base.source, base.range, base.prior, base.place, **told
         )
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema of a share with the two keys of a quorum."""
+        return {**super().schema(), "description": "the quorum, such as {value: 5 %, counts: [for, abstain]}"}
 
     def write(self, parameter: Parameter[Any], context: Context) -> dict[str, Any]:
         """Return the long form with the extra keys."""

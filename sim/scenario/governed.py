@@ -1,8 +1,8 @@
 """The parameters that a vote may change, and the integers that stand for them.
 
-Rule decided here: a governed value is a few int64 columns of shape (runs,) in the simulation and the same integers in
-calldata: shares in basis points, USD in micro-USD, tokens in ledger units, durations in seconds. A value that these
-cannot hold exactly is refused. What is not listed here no vote can change.
+Rule decided here: a governed value is a few int64 columns of shape (runs,) in the simulation and the same
+integers in calldata: shares in basis points, USD in micro-USD, tokens in ledger units, durations in
+seconds. A value that these cannot hold exactly is refused. What is not listed here no vote can change.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from models.units import Duration
-from sim.scenario.kinds import Split
+from sim.scenario.composites import Split
 
 _DAY = 86_400
 _YEAR = 365 * _DAY
@@ -58,7 +58,9 @@ class Governed:
         exact = self.encoder(value)
         for number in exact:
             if number.denominator != 1:
-                raise ValueError(f"is not a whole number of {self.unit}, which is what a vote can set")
+                raise ValueError(
+                    f"{float(number):.12g} is not a whole number of {self.unit}, which is what a vote can set"
+                )
             if not self.minimum <= number <= self.maximum:
                 raise ValueError(
                     f"{number} {self.unit} is out of bounds; allowed {self.minimum} to {self.maximum}"
@@ -82,7 +84,7 @@ def _share(path: str, maximum: int = 10_000) -> Governed:
 
 
 def _rate(path: str) -> Governed:
-    """Rates are micro-USD per million tokens, or ledger units where fees are quoted in OPEN (the value is then an int)."""
+    """Return a rate: a float is USD and becomes micro-USD; an int is ledger units."""
     return Governed(
         path, (path,), "micro-USD (or ledger units) per 1M tokens", 0, _MAX_USD,
         lambda value: (Fraction(value) if isinstance(value, int) else _exact(value) * 10**6,),

@@ -1,7 +1,8 @@
 """The influence profile: which part of a model's use each datanet earns, by class of query.
 
-Rule decided here: the format that the node's attribution engine writes and the simulation reads. Shares are drawn per
-adapter from a Dirichlet with the profile's mean and concentration, so the file holds no money and no identity.
+Rule decided here: the format that the node's attribution engine writes and the simulation reads. Shares are
+drawn per adapter from a Dirichlet with the profile's mean and concentration, so the file holds no money and
+no identity.
 """
 
 from __future__ import annotations

@@ -1,21 +1,22 @@
 """Kinds of values: which unit a value must carry, and which exact number it becomes.
 
-Rule decided here: each field of a scenario has one kind with a closed list of units. Amounts are integers of the
-ledger's unit, shares are exact rationals, USD and counts are floats or integers; a value without its unit is refused
-except where the kind is a plain number.
+Rule decided here: each field of a scenario has one kind with a closed list of units. Amounts are integers
+of the ledger's unit, shares are exact rationals, USD and counts are floats or integers; a value without its
+unit is refused except where the kind is a plain number.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Protocol
 
 from models.units import (
     INT64_MAX,
+    SECONDS_PER_DAY,
     Duration,
     format_amount,
     parse_amount,
@@ -23,6 +24,15 @@ from models.units import (
     parse_quantity,
 )
 from sim.scenario.tree import Map, Node, Scalar
+
+MAX_MONTHS = 1200
+"""Longest duration, in months; beyond it dates end."""
+
+MAX_SECONDS = 36_525 * SECONDS_PER_DAY
+"""Longest duration, in seconds."""
+
+FIRST_DAY, LAST_DAY = date(1990, 1, 1), date(2200, 12, 31)
+"""Days that a scenario may speak of."""
 
 Number = int | float | Fraction
 
@@ -98,6 +108,23 @@ def text_of(node: Node, expects: str) -> str:
     return node.text
 
 
+def read_day(text: str) -> date:
+    """Return the date that `text` says.
+
+    Raises
+    ------
+    ValueError
+        If it is not YYYY-MM-DD or lies outside `FIRST_DAY` to `LAST_DAY`.
+    """
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a date; expected YYYY-MM-DD") from None
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise ValueError(f"{day} is out of bounds; allowed {FIRST_DAY} to {LAST_DAY}")
+    return day
+
+
 def plain(number: Decimal | Fraction) -> str:
     """Write a number without exponent, with an exact fraction only where no decimal is exact."""
     exact = Fraction(number)
@@ -110,6 +137,20 @@ def plain(number: Decimal | Fraction) -> str:
     value = Decimal(exact.numerator) / Decimal(exact.denominator)
     text = f"{value:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def largest_decimals(tokens: Fraction) -> int:
+    """Return the most ledger decimals at which `tokens` whole tokens fit an int64.
+
+    Examples
+    --------
+    >>> largest_decimals(Fraction(10**10))
+    8
+    """
+    decimals = 18
+    while decimals > 0 and tokens * 10**decimals > INT64_MAX:
+        decimals -= 1
+    return decimals
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +171,28 @@ class Amount:
     uncertain: bool = True
     parts: tuple[str, ...] = ()
 
-    def _unit(self, token: Token) -> str:
+    def unit(self, token: Token) -> str:
+        """Return the unit's text for this token."""
         return f"{self.prefix}{token.symbol}{self.suffix}"
 
     def read(self, node: Node, unit: str, token: Token) -> tuple[int, str]:
         """Parse ``450_000_000 OPEN`` exactly; negative amounts and such beyond int64 are refused."""
-        symbol = self._unit(token)
+        symbol = self.unit(token)
         text = text_of(node, f"an amount such as 10_000 {symbol}")
         value = parse_amount(f"{text} {unit}".strip(), symbol, token.decimals)
         if value < 0:
             raise ValueError(f"'{text}' is negative; an amount is 0 or more")
         if value > INT64_MAX:
-            raise ValueError(f"'{text}' is more than an int64 holds at {token.decimals} ledger decimals")
+            fits = largest_decimals(Fraction(value, 10**token.decimals))
+            raise ValueError(
+                f"'{text}' does not fit an int64 at {token.decimals} ledger decimals; "
+                f"the most that fit are token.ledger_decimals: {fits}"
+            )
         return value, symbol
 
     def write(self, value: int, unit: str, token: Token) -> str:
         """Write the amount exactly, without grouping."""
-        return format_amount(value, self._unit(token), token.decimals).replace(",", "")
+        return format_amount(value, self.unit(token), token.decimals).replace(",", "")
 
     def scale(self, number: str, unit: str, token: Token) -> float:
         """Return ledger units."""
@@ -200,7 +246,7 @@ class Units:
         low = None if self.low is None else plain(self.low / factor)
         high = None if self.high is None else plain(self.high / factor)
         if self.low is not None and exact < self.low:
-            word = "is negative" if exact < 0 == self.low else f"is under {low} {unit}".rstrip()
+            word = "is negative" if self.low == 0 else f"is under {low} {unit}".rstrip()
             raise ValueError(f"'{text}' {word}; allowed {_span(low, high, unit)}")
         if self.high is not None and exact > self.high:
             raise ValueError(
@@ -256,6 +302,8 @@ class Time:
         value = parse_duration(f"{text} {unit}".strip())
         if value.months and not self.calendar:
             raise ValueError(f"'{text}' counts calendar months; expected s, h, d or weeks")
+        if value.months > MAX_MONTHS or value.seconds > MAX_SECONDS:
+            raise ValueError(f"'{text}' is longer than a century; allowed 0 to {MAX_MONTHS} months")
         return value, "months" if value.months else "d"
 
     def write(self, value: Duration, unit: str, token: Token) -> str:
@@ -269,136 +317,3 @@ class Time:
     def schema(self) -> dict[str, Any]:
         """Text with a unit of time."""
         return {"type": "string", "description": self.expects}
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Exact weights of the net fee.
-
-    Parameters
-    ----------
-    model, stakers, contributors
-        Whole weights; a party's part is its weight over their sum.
-    """
-
-    model: int
-    stakers: int
-    contributors: int
-
-    @property
-    def total(self) -> int:
-        """Sum of the weights."""
-        return self.model + self.stakers + self.contributors
-
-
-_SPLIT_LIMIT = 10**6
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """The fee split as a map of whole weights."""
-
-    expects: str = "{model: 2, stakers: 2, contributors: 5}"
-    uncertain: bool = False
-    parts: tuple[str, ...] = ("model", "stakers", "contributors")
-
-    def read(self, node: Node, unit: str, token: Token) -> tuple[Split, str]:
-        """Read three whole weights of which at least one is positive."""
-        if not isinstance(node, Map):
-            raise ValueError(f"is not a map of weights; expected {self.expects}")
-        missing = [name for name in self.parts if name not in node]
-        if missing:
-            raise ValueError(f"has no weight for {' and '.join(missing)}; expected {self.expects}")
-        weights = [_weight(name, node[name]) for name in self.parts]
-        if not any(weights):
-            raise ValueError("has only weights of 0; at least one must be positive")
-        return Split(*weights), ""
-
-    def write(self, value: Split, unit: str, token: Token) -> dict[str, int]:
-        """Write the three weights."""
-        return {"model": value.model, "stakers": value.stakers, "contributors": value.contributors}
-
-    def scale(self, number: str, unit: str, token: Token) -> float:
-        """Refuse: weights have neither prior nor range."""
-        raise ValueError("a split has no range")
-
-    def schema(self) -> dict[str, Any]:
-        """A map of three integers."""
-        weight = {"type": "integer", "minimum": 0, "maximum": _SPLIT_LIMIT}
-        names = dict.fromkeys(self.parts, weight)
-        return {"type": "object", "properties": names, "additionalProperties": False}
-
-
-def _weight(name: str, node: Node) -> int:
-    text = text_of(node, "a whole weight")
-    if not text.replace("_", "").isdigit() or int(text) > _SPLIT_LIMIT:
-        raise ValueError(f"{name} '{text}' is not a whole weight from 0 to {_SPLIT_LIMIT}")
-    return int(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """True or false."""
-
-    expects: str = "true or false"
-    uncertain: bool = False
-    parts: tuple[str, ...] = ()
-
-    def read(self, node: Node, unit: str, token: Token) -> tuple[bool, str]:
-        """Accept YAML's true and false alone."""
-        text = text_of(node, self.expects)
-        if not isinstance(node, Scalar) or node.kind != "bool":
-            raise ValueError(f"'{text}' is neither true nor false")
-        return text.lower() == "true", ""
-
-    def write(self, value: bool, unit: str, token: Token) -> bool:
-        """Return the value."""
-        return value
-
-    def scale(self, number: str, unit: str, token: Token) -> float:
-        """Refuse: a switch has no range."""
-        raise ValueError("a switch has no range")
-
-    def schema(self) -> dict[str, Any]:
-        """A boolean."""
-        return {"type": "boolean"}
-
-
-@dataclass(frozen=True, slots=True)
-class Either:
-    """A share or a flat amount, told apart by the unit: the platform's part of a fee."""
-
-    share: Units
-    amount: Amount
-    expects: str = "a share such as 10 % or a flat amount such as 0.001 OPEN"
-    uncertain: bool = False
-    parts: tuple[str, ...] = ()
-
-    def _kind(self, unit: str, token: Token) -> Units | Amount:
-        return self.share if unit in self.share.units else self.amount
-
-    def read(self, node: Node, unit: str, token: Token) -> tuple[Number, str]:
-        """Read by the unit: Fraction for a share, int for a flat amount."""
-        text = text_of(node, self.expects)
-        given = unit or parse_quantity(text).unit
-        if given not in self.share.units and given != token.symbol:
-            word = f"has unit '{given}'" if given else "has no unit"
-            raise ValueError(f"'{text}' {word}; expected % or {token.symbol}")
-        return self._kind(given, token).read(node, unit, token)
-
-    def write(self, value: Any, unit: str, token: Token) -> Any:
-        """Write by the value's own unit."""
-        return self._kind(unit, token).write(value, unit, token)
-
-    def scale(self, number: str, unit: str, token: Token) -> float:
-        """Scale by the value's own unit."""
-        return self._kind(unit, token).scale(number, unit, token)
-
-    def schema(self) -> dict[str, Any]:
-        """Text with a unit."""
-        return {"type": "string", "description": self.expects}
-
-
-def is_finite(value: Any) -> bool:
-    """Whether a value is a number that is neither infinite nor nan, or no number at all."""
-    return not isinstance(value, float) or math.isfinite(value)

@@ -29,6 +29,9 @@ from sim.scenario.words import did_you_mean
 OVERLAY_KEYS = ("schema", "extends", "name", "proposal", "report", "sources")
 """What a file with a proposal may hold beside it."""
 
+WORLD_SECTIONS = frozenset(fields_by_key(Scenario)) - {"schema", "name", "start", "sources", "token"}
+"""Sections that make a file a world and not the calendar of a token alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenFile:
@@ -72,9 +75,12 @@ def load(path: Path | str, overrides: Iterable[str] = ()) -> Scenario:
     InputError
         With every mistake of the file, its parents and the overrides.
     """
-    overrides = tuple(overrides)
     sources = Sources()
-    tree = read(Path(path), overrides, sources)
+    overrides = tuple(overrides)
+    return _scenario(read(Path(path), overrides, sources), sources, overrides)
+
+
+def _scenario(tree: Map, sources: Sources, overrides: tuple[str, ...]) -> Scenario:
     context = Context(_token(tree))
     problems = [*sources.problems, *_unknown_sources(tree, sources), *_overlay_problems(sources)]
     scenario, sections, wrong = _validate(tree, context)
@@ -108,7 +114,34 @@ def load_token(path: Path | str, overrides: Iterable[str] = ()) -> TokenFile:
         With every mistake of the token section; other sections are not read.
     """
     sources = Sources()
-    tree = read(Path(path), tuple(overrides), sources)
+    return _token_file(read(Path(path), tuple(overrides), sources), sources)
+
+
+def load_any(path: Path | str, overrides: Iterable[str] = ()) -> Scenario | TokenFile:
+    """Read a file as what it is: one without any section of a world is the calendar of a token.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    overrides
+        Texts ``path=value``.
+
+    Raises
+    ------
+    InputError
+        With every mistake, as `load` or `load_token` says them.
+    """
+    sources = Sources()
+    overrides = tuple(overrides)
+    tree = read(Path(path), overrides, sources)
+    if "token" in tree and not WORLD_SECTIONS & set(tree):
+        return _token_file(tree, sources)
+    return _scenario(tree, sources, overrides)
+
+
+def _token_file(tree: Map, sources: Sources) -> TokenFile:
+    path = sources.files[0]
     problems = [*sources.problems, *_unknown_sources(tree, sources), *_unknown_sections(tree)]
     context = Context(_token(tree))
     sections: dict[str, Any] = {}
@@ -119,13 +152,14 @@ def load_token(path: Path | str, overrides: Iterable[str] = ()) -> TokenFile:
         problems.append(Problem("is missing; a calendar needs cap and buckets", "token", f"{path}:1:1"))
     token = sections.get("token")
     start = (token.tge if token is not None else None) or sections.get("start")
-    if token is not None and start is None and "start" not in tree:
+    section = tree.get("token")
+    if "start" not in tree and not (isinstance(section, Map) and "tge" in section):
         problems.append(Problem("is missing; say on which day the calendar begins", "start", f"{path}:1:1"))
     if problems:
         raise InputError(_in_order(problems, sources))
     assert token is not None
     assert start is not None
-    return TokenFile(sections.get("name", Path(path).stem), start, token, token.notes)
+    return TokenFile(sections.get("name", path.stem), start, token, token.notes)
 
 
 def _token(tree: Map) -> Token:
@@ -134,12 +168,12 @@ def _token(tree: Map) -> Token:
     if not isinstance(section, Map):
         return Token()
     symbol, decimals = section.get("symbol"), section.get("ledger_decimals")
-    digits = decimals.text if isinstance(decimals, Scalar) and decimals.text.isdigit() else "9"
+    digits = decimals.text if isinstance(decimals, Scalar) and decimals.text.isdecimal() else "9"
     return Token(symbol.text if isinstance(symbol, Scalar) else "OPEN", min(int(digits), 18))
 
 
 def _unknown_sources(tree: Map, sources: Sources) -> list[Problem]:
-    """A source is a key of ``sources`` or a text of several words."""
+    """Return the sources that are neither a key of ``sources`` nor a text of several words."""
     known = tree.get("sources")
     keys = list(known) if isinstance(known, Map) else []
     return [
@@ -157,8 +191,8 @@ def _overlay_problems(sources: Sources) -> list[Problem]:
         for key in tree:
             if key not in OVERLAY_KEYS:
                 message = (
-                    "a file that changes this is a scenario, not a proposal; a vote changes governed parameters "
-                    "by proposal.actions"
+                    "a file that changes this is a scenario, not a proposal; "
+                    "a vote changes governed parameters by proposal.actions"
                 )
                 problems.append(Problem(message, key, str(tree.key_places[key])))
     return problems
@@ -174,7 +208,7 @@ def _unknown_sections(tree: Map) -> list[Problem]:
 
 
 def _validate(tree: Map, context: Context) -> tuple[Scenario | None, dict[str, Any], list[Problem]]:
-    """Validate the whole; where that fails, each section alone, so that checks can still join the good ones."""
+    """Validate the whole; where that fails, each section alone, so that checks can join the good ones."""
     fields = fields_by_key(Scenario)
     try:
         scenario = Scenario.model_validate(tree, context=context)
@@ -206,8 +240,9 @@ def _section(key: str, tree: Map, context: Context, sections: dict[str, Any]) ->
 
 
 def _one_section(key: str) -> TypeAdapter[dict[str, Any]]:
-    field = fields_by_key(Scenario)[key]
-    return TypeAdapter(dict[str, field.rebuild_annotation()])  # type: ignore[misc]
+    annotation: Any = fields_by_key(Scenario)[key].rebuild_annotation()
+    mapping: Any = dict
+    return TypeAdapter(mapping[str, annotation])
 
 
 def _in_order(problems: list[Problem], sources: Sources) -> list[Problem]:

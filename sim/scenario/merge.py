@@ -1,12 +1,13 @@
 """One tree out of a file, its parents and the overrides of a command line.
 
-Rule decided here: ``extends`` names one parent; maps merge key by key, lists are replaced whole, ``null`` deletes. A
-value written over a value replaces its number, dates or prior as a whole and keeps its range. ``--set path=value``
-follows the same rules with paths relative to the working directory.
+Rule decided here: ``extends`` names one parent; maps merge key by key, lists are replaced whole, ``null``
+deletes. A value written over a value replaces its number, dates or prior as a whole and keeps its range.
+``--set path=value`` follows the same rules with paths relative to the working directory.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def read(path: Path, overrides: Iterable[str], sources: Sources) -> Map:
 def _read_chain(path: Path, sources: Sources, chain: tuple[Path, ...]) -> Map:
     reader = Reader(str(path), path.parent)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise InputError([Problem(f"cannot be read: {reason}", "", str(path))]) from None
@@ -90,20 +91,13 @@ def _read_chain(path: Path, sources: Sources, chain: tuple[Path, ...]) -> Map:
     if extends is None:
         return merge(Map(tree.place), tree)
     parent = _parent(extends, path, (*chain, path))
-    base = Map(tree.place)
-    if parent is None:
-        sources.problems.append(
-            Problem("expected the path of one parent file", "extends", str(extends.place))
-        )
-    else:
-        base = _read_chain(parent, sources, (*chain, path))
-    return merge(base, tree)
+    return merge(_read_chain(parent, sources, (*chain, path)), tree)
 
 
-def _parent(extends: Node, path: Path, chain: tuple[Path, ...]) -> Path | None:
+def _parent(extends: Node, path: Path, chain: tuple[Path, ...]) -> Path:
     if not isinstance(extends, Scalar) or extends.kind != "str":
-        return None
-    parent = path.parent / extends.text
+        raise InputError([Problem("expected the path of one parent file", "extends", str(extends.place))])
+    parent = Path(os.path.normpath(path.parent / extends.text))
     if not parent.is_file():
         raise InputError(
             [Problem(f"no file '{extends.text}' beside this one", "extends", str(extends.place))]
@@ -139,6 +133,7 @@ def merge(base: Map, over: Map) -> Map:
         The merged map; places are those of the file that set each value.
     """
     result = _copy_shallow(base)
+    result.place = over.place
     if any(key in over for key in FORMS):
         dated = "at" in over and "at" in base
         for key in _VALUE_KEYS:
@@ -151,6 +146,8 @@ def merge(base: Map, over: Map) -> Map:
     for key, value in over.items():
         if isinstance(value, Scalar) and value.kind == "null":
             result.pop(key, None)
+            continue
+        if isinstance(value, Map) and value.told_nothing:
             continue
         result.put(key, _laid_on(result.get(key), value), over.key_places[key])
     return result

@@ -1,7 +1,7 @@
 """From pydantic's errors to ``file:line:column: path: what is wrong``.
 
-Rule decided here: a problem stands at the deepest node of the tree that exists; an unknown key stands at the key and gets a
-suggestion from the keys that its section knows.
+Rule decided here: a problem stands at the deepest node of the tree that exists; an unknown key stands at
+the key and gets a suggestion from the keys that its section knows.
 """
 
 from __future__ import annotations
@@ -34,16 +34,21 @@ def translate(error: ValidationError, tree: Map, model: type[BaseModel]) -> list
     problems: list[Problem] = []
     for item in error.errors(include_url=False):
         loc = item["loc"]
-        path = ".".join(map(str, loc))
         if item["type"] == "scenario":
             for mistake in item["ctx"]["mistakes"]:
-                below = f"{path}.{mistake.below}".strip(".") if mistake.below else path
-                problems.append(Problem(mistake.message, below, str(mistake.place)))
+                keys = _keys(mistake.below)
+                place = mistake.place or place_of(tree, (*loc, *keys))
+                problems.append(Problem(mistake.message, ".".join(map(str, (*loc, *keys))), str(place)))
+        elif item["type"] == "too_short" and item["input"]:
+            continue  # the entries are wrong, not absent
         else:
-            problems.append(
-                Problem(_message(item, tree, model), path, str(place_of(tree, loc, item["type"])))
-            )
+            place = place_of(tree, loc, item["type"])
+            problems.append(Problem(_message(item, model), ".".join(map(str, loc)), str(place)))
     return problems
+
+
+def _keys(below: str) -> tuple[int | str, ...]:
+    return tuple(int(key) if key.isdigit() else key for key in below.split(".") if key)
 
 
 def place_of(tree: Map, loc: tuple[int | str, ...], kind: str = "") -> Place:
@@ -51,9 +56,9 @@ def place_of(tree: Map, loc: tuple[int | str, ...], kind: str = "") -> Place:
     node: Any = tree
     place = tree.place
     for key in loc:
-        if isinstance(node, Map) and key in node:
+        if isinstance(node, Map) and str(key) in node:
             place = node.key_places[str(key)]
-            node = node[key]
+            node = node[str(key)]
         elif isinstance(node, Sequence) and isinstance(key, int) and key < len(node):
             node = node[key]
             place = node.place
@@ -62,7 +67,7 @@ def place_of(tree: Map, loc: tuple[int | str, ...], kind: str = "") -> Place:
     return place if kind == "extra_forbidden" or isinstance(node, Map) else node.place
 
 
-def _message(item: Any, tree: Map, model: type[BaseModel]) -> str:
+def _message(item: Any, model: type[BaseModel]) -> str:
     kind = item["type"]
     if kind == "extra_forbidden":
         known = [*_known(model, item["loc"][:-1]), *_ALSO]

@@ -13,6 +13,7 @@ from pydantic_core import core_schema
 
 from models.parameters import Place
 from sim.scenario.fields import (
+    AnyNumber,
     DateValue,
     NotNegative,
     PlainDuration,
@@ -22,12 +23,13 @@ from sim.scenario.fields import (
     choice,
     whole,
 )
+from sim.scenario.forms import Long, Mistake, MistakesError
 from sim.scenario.governed import GOVERNED
-from sim.scenario.leaves import Context, Long, Mistake, MistakesError, leaf_schema
-from sim.scenario.surroundings import AgentsSection
+from sim.scenario.leaves import Context, leaf_schema
+from sim.scenario.population import AgentsSection
 from sim.scenario.targets import leaf_of
 from sim.scenario.tree import Map, Scalar
-from sim.scenario.words import did_you_mean
+from sim.scenario.words import close, did_you_mean
 
 AGENT_CLASSES = tuple(AgentsSection.model_fields)
 """Names of the agent classes."""
@@ -81,7 +83,9 @@ class ActionLeaf:
         target = node["set"]
         if not isinstance(target, Scalar) or target.text not in GOVERNED:
             text = target.text if isinstance(target, Scalar) else "this"
-            message = f"'{text}' is no parameter that a vote may change{did_you_mean(text, GOVERNED)}"
+            sections = ", ".join(sorted({path.partition(".")[0] for path in GOVERNED}))
+            hint = did_you_mean(text, GOVERNED) if close(text, GOVERNED) else f"; those lie in {sections}"
+            message = f"'{text}' is no parameter that a vote may change{hint}"
             raise MistakesError([Mistake(message, target.place, "set")])
         return self._typed(target.text, node["to"], context)
 
@@ -108,7 +112,7 @@ class ActionLeaf:
         return leaf_schema(self.read, self.write)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        """A governed path and any value of its kind."""
+        """Describe a governed path and any value of its kind."""
         kinds = [leaf_of(path).kind.schema() for path in GOVERNED]
         unique = [kind for index, kind in enumerate(kinds) if kind not in kinds[:index]]
         properties = {"set": {"enum": list(GOVERNED)}, "to": {"anyOf": unique}}
@@ -141,10 +145,23 @@ class Direction(Section):
 
 
 class Votes(Section):
-    """Direction of the votes, classes that stated theirs, and a forced outcome for tests."""
+    """Which way the votes go.
+
+    Parameters
+    ----------
+    direction
+        Rule of those who state nothing.
+    stated
+        Classes that said how they will vote.
+    payoffs
+        What the proposal brings each class, in percent of its tokens; a preview measures it in paired runs.
+    force
+        An outcome whatever the votes, for tests and for the difference if it executes.
+    """
 
     direction: Direction
     stated: dict[str, Annotated[str, choice("for", "against", "abstain")]] = Field(default_factory=dict)
+    payoffs: dict[str, AnyNumber] = Field(default_factory=dict)
     force: Annotated[str, choice("none", "pass", "fail")] = "none"
 
 

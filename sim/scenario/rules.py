@@ -1,7 +1,7 @@
 """What the protocol does: emission, fees, attribution, staking, governance, bridge, gas, grants.
 
-Rule decided here: the shape and units of every rule that a vote or the chain fixes. The bridge window and gas are rules that no
-vote changes.
+Rule decided here: the shape and units of every rule that a vote or the chain fixes. The bridge window and
+gas are rules that no vote changes.
 """
 
 from __future__ import annotations
@@ -12,27 +12,28 @@ from pydantic import Field, model_validator
 
 from sim.scenario.fields import (
     AmountP,
+    CountP,
     DurationP,
     FileValue,
     GasP,
     GasPriceP,
     ListOf,
     MaybeAmount,
-    NumberP,
+    MonthlyShareP,
     PlatformP,
     PositiveP,
-    QuorumP,
     RateP,
     Section,
     ShareP,
     SplitP,
+    Text,
     UsdMonthP,
     UsdP,
-    VotesP,
-    YearlyRateP,
     choice,
+    whole,
 )
-from sim.scenario.leaves import Mistake, Plain, refuse
+from sim.scenario.forms import Mistake
+from sim.scenario.leaves import Plain, refuse
 
 
 class MonthlyBudgets(Section):
@@ -69,6 +70,21 @@ class Access(Section):
     price: UsdMonthP
 
 
+class PricedFor(Section):
+    """The model that the rates are meant for; a report warns where the measured profile serves another.
+
+    Parameters
+    ----------
+    model
+        Class of model, such as ``8B dense``.
+    parameters
+        Its weights.
+    """
+
+    model: Text
+    parameters: Annotated[int, whole(1, 10**14)]
+
+
 class Fees(Section):
     """What a request pays and who gets it.
 
@@ -86,6 +102,8 @@ class Fees(Section):
         Exact weights of the net fee.
     burn
         Share of the net fee that is burned.
+    priced_for
+        The model that the rates are meant for.
     """
 
     quoted_in: Annotated[str, choice("USD", "OPEN")] = "USD"
@@ -95,6 +113,7 @@ class Fees(Section):
     platform: PlatformP
     split: SplitP
     burn: ShareP
+    priced_for: PricedFor
 
     @model_validator(mode="after")
     def _one_currency(self) -> Fees:
@@ -104,7 +123,7 @@ class Fees(Section):
             in_usd = rate.unit.startswith("USD")
             if in_usd != (self.quoted_in == "USD"):
                 message = f"unit '{rate.unit}' does not go with quoted_in: {self.quoted_in}"
-                mistakes.append(Mistake(message, rate.place, name))
+                mistakes.append(Mistake(message, below=name))
         if mistakes:
             raise refuse(mistakes)
         return self
@@ -127,7 +146,15 @@ class Slash(Section):
     """Part of a stake lost for a proven duplicate, and who gets it."""
 
     duplicate: ShareP
-    to: Annotated[str, choice("treasury", "burn", "challenger")]
+    to: Annotated[str, choice("treasury", "burn")]
+
+
+class Dispute(Section):
+    """Disputes about copies that no audit found: owners who open one in a month, bond, days to decide."""
+
+    rate: MonthlyShareP
+    bond: AmountP
+    window: DurationP
 
 
 class Attribution(Section):
@@ -139,14 +166,21 @@ class Attribution(Section):
         Versioned order of summing and clipping.
     influence
         File of influence shares by adapter and class of query.
-    min_claim, slash
-        Rules of payout and penalty.
+    detection
+        Chance that a monthly audit finds a copied contribution.
+    noise_floor
+        Part of the mean honest score that is subtracted from every score.
+    min_claim, slash, dispute
+        Rules of payout, penalty and appeal.
     """
 
     policy: Annotated[str, choice("cluster_sum_clip.v1")]
     influence: FileValue
+    detection: ShareP
+    noise_floor: ShareP
     min_claim: MinClaim
     slash: Slash
+    dispute: Dispute
 
 
 def _never(text: str) -> bool:
@@ -181,39 +215,6 @@ class Staking(Section):
     wrap_while_staked: Annotated[bool, Plain(_never, {"const": False}, "false")] = False
 
 
-class Turnout(Section):
-    """Who turns out: a constant core, and a logit in the log of the stake.
-
-    Parameters
-    ----------
-    core
-        Share of delegated votes that always votes.
-    stake_slope
-        Log-odds per e-fold of stake.
-    habit
-        Log-odds of having voted last time.
-    decay
-        Yearly loss of turnout.
-    """
-
-    core: ShareP
-    stake_slope: NumberP
-    habit: NumberP
-    decay: YearlyRateP
-
-
-class Governance(Section):
-    """The Governor's parameters and the turnout."""
-
-    threshold: VotesP
-    delay: DurationP
-    period: DurationP
-    quorum: QuorumP
-    timelock: DurationP
-    proposals_per_month: PositiveP
-    turnout: Turnout
-
-
 class FastExit(Section):
     """A liquidity provider's quick exit: share of exits, its fee, its first L1 inventory."""
 
@@ -244,6 +245,8 @@ class GasActions(Section):
     delegate: GasP
     propose: GasP
     vote: GasP
+    queue: GasP
+    execute: GasP
     withdraw: GasP
 
 
@@ -283,8 +286,24 @@ class Brings(Section):
 
 
 class Grants(Section):
-    """Grants from the ecosystem pool: budget per month, part for public goods, what it brings."""
+    """Grants from the ecosystem pool.
+
+    Parameters
+    ----------
+    monthly
+        Budget per month.
+    public_goods
+        Part for public goods.
+    tranches
+        Payments of a grant, the first on award.
+    milestone
+        Chance that a grantee reaches the milestone of its next tranche in a month; else the grant ends.
+    brings
+        Agents that a full month's grants attract.
+    """
 
     monthly: AmountP
     public_goods: ShareP
+    tranches: CountP
+    milestone: ShareP
     brings: Brings

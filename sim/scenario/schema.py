@@ -1,7 +1,8 @@
 """The whole scenario as a frozen model whose attributes have the names of the file's keys.
 
-Rule decided here: which sections a run needs. Values are `models.parameters.Parameter`; structure (counts of agents,
-names, switches, lists) is plain. A resolved scenario is canonical plain data and loads back to the same scenario.
+Rule decided here: which sections a run needs. Values are `models.parameters.Parameter`; structure (counts
+of agents, names, switches, lists) is plain. A resolved scenario is canonical plain data and loads back to
+the same scenario.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from pydantic import BaseModel, Field, PrivateAttr
 
 from models.parameters import Parameter
 from sim.scenario.fields import DateValue, MaybeFile, Section, Text, choice, whole
+from sim.scenario.governing import Governance
 from sim.scenario.kinds import Token
 from sim.scenario.leaves import Context
+from sim.scenario.population import AgentsSection
 from sim.scenario.proposal import Proposal
 from sim.scenario.rules import (
     Attribution,
@@ -26,12 +29,11 @@ from sim.scenario.rules import (
     Emission,
     Fees,
     Gas,
-    Governance,
     Grants,
     OperatorPay,
     Staking,
 )
-from sim.scenario.surroundings import AgentsSection, Chain, Demand, Market, Report, Runs, Serving
+from sim.scenario.surroundings import Chain, Demand, Market, Report, Runs, Serving
 from sim.scenario.token import TokenSection
 
 
@@ -142,7 +144,16 @@ class Scenario(Section):
         return Token(self.token.symbol, self.token.ledger_decimals)
 
     def _plain(self, context: Context) -> dict[str, Any]:
-        return self.model_dump(by_alias=True, exclude_none=True, context=context)
+        data = _listed(self.model_dump(by_alias=True, exclude_none=True, context=context))
+        assert isinstance(data, dict)
+        return data
+
+
+def _listed(data: Any) -> Any:
+    """Return plain data with lists in place of tuples."""
+    if isinstance(data, dict):
+        return {key: _listed(value) for key, value in data.items()}
+    return [_listed(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 def collect_parameters(value: Any, path: str = "") -> Iterator[tuple[str, Parameter[Any]]]:

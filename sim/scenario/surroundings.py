@@ -1,7 +1,6 @@
-"""The world around the protocol: agents, demand, market, serving fleet, chain, runs, report.
+"""The world around the protocol: demand, market, serving fleet, chain, runs, report.
 
-Rule decided here: the shape and units of everything that no vote changes. A count of agents is the resolution of the simulation; money
-never scales with it.
+Rule decided here: the shape and units of what no vote changes, and of how often a world is run.
 """
 
 from __future__ import annotations
@@ -10,22 +9,23 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from models.units import Duration
 from sim.scenario.fields import (
-    Agents,
     CountP,
     DurationP,
     Durations,
+    FactorP,
     FileValue,
-    Flag,
     ListOf,
-    MonthlyShareP,
     MarginP,
+    MaybeDate,
     NoiseP,
     NumberP,
+    Percentiles,
     PerDayP,
     PerUserDayP,
-    Percentiles,
     PositiveP,
+    RequestsP,
     SecondsP,
     Section,
     ShareP,
@@ -34,180 +34,15 @@ from sim.scenario.fields import (
     UsdHourP,
     UsdMonthP,
     UsdP,
+    UsdRateP,
     UsersP,
     VotesP,
     YearlyRateP,
     choice,
     whole,
 )
-from models.units import Duration
-from sim.scenario.leaves import Mistake, refuse
-
-
-class Balances(Section):
-    """First balances of holders: lognormal with this sigma of the logarithm."""
-
-    lognormal_sigma: PositiveP
-
-
-class Survival(Section):
-    """Share still held t days after receipt, ``scale * t ** exponent``."""
-
-    scale: PositiveP
-    exponent: NumberP
-
-
-class HolderSales(Section):
-    """How holders sell."""
-
-    survival: Survival
-
-
-class Plan(Section):
-    """How a class spreads its tokens: reviewed every so often, by the part that takes part.
-
-    Parameters
-    ----------
-    every
-        Days between two reviews of one agent.
-    participate
-        Part of the class that stakes or wraps at all.
-    stake, wrap
-        Targets as parts of all tokens of a participant.
-    """
-
-    every: DurationP
-    participate: ShareP
-    stake: ShareP
-    wrap: ShareP
-
-    @model_validator(mode="after")
-    def _fits(self) -> Plan:
-        if self.stake.value + self.wrap.value > 1:
-            over = float(100 * (self.stake.value + self.wrap.value))
-            message = f"stake and wrap together are {over:g} % of the tokens; allowed 0 to 100 %"
-            raise refuse([Mistake(message, self.stake.place, "stake")])
-        if self.every.value.seconds < 86_400 or self.every.value.seconds % 86_400:
-            raise refuse([Mistake("is not a whole number of days, 1 or more", self.every.place, "every")])
-        return self
-
-
-class Holders(Section):
-    """Holders: first balances, how they sell, and their plan."""
-
-    count: Agents
-    balances: Balances
-    sell: HolderSales
-    plan: Plan
-
-
-class Users(Section):
-    """Users of inference; each stands for several, and keeps some days of use prepaid."""
-
-    count: Agents
-    stands_for: CountP
-    prepaid: DurationP
-
-
-class Attackers(Section):
-    """Parts of contributors that copy others' data or add noise."""
-
-    copy_: ShareP = Field(alias="copy")
-    noise: ShareP
-
-
-class Contributors(Section):
-    """Data contributors: datanets, what they could earn elsewhere, attackers among them."""
-
-    count: Agents
-    datanets: Annotated[int, whole(1, 100_000)]
-    outside_income: UsdMonthP
-    attackers: Attackers
-    plan: Plan
-
-    @model_validator(mode="after")
-    def _not_all(self) -> Contributors:
-        both = self.attackers.copy_.value + self.attackers.noise.value
-        if both > 1:
-            message = (
-                f"copy and noise together are {float(100 * both):g} % of the contributors; allowed 0 to 100 %"
-            )
-            raise refuse([Mistake(message, self.attackers.copy_.place, "attackers")])
-        return self
-
-
-class Builders(Section):
-    """Builders of adapters."""
-
-    count: Agents
-    adapters_each: Annotated[int, whole(1, 1000)]
-    plan: Plan
-
-
-class Operators(Section):
-    """Operators of serving nodes."""
-
-    count: Agents
-    sell_to_cover: Flag
-
-
-class InvestorSales(Section):
-    """Part of unlocked tokens sold per month, part hedged before, days ahead of an unlock."""
-
-    monthly: MonthlyShareP
-    hedged: ShareP
-    lead: DurationP
-
-
-class TeamSales(Section):
-    """Part of unlocked tokens sold per month, days ahead of an unlock."""
-
-    monthly: MonthlyShareP
-    lead: DurationP
-
-
-class Investors(Section):
-    """Investors."""
-
-    count: Agents
-    sell: InvestorSales
-    plan: Plan
-
-
-class Team(Section):
-    """Team members."""
-
-    count: Agents
-    sell: TeamSales
-    plan: Plan
-
-
-class Delegates(Section):
-    """Delegates, and their yearly attrition."""
-
-    count: Agents
-    attrition: YearlyRateP
-
-
-class Traders(Section):
-    """Traders, who carry outside demand."""
-
-    count: Agents
-    plan: Plan
-
-
-class AgentsSection(Section):
-    """Agents by class."""
-
-    holders: Holders
-    users: Users
-    contributors: Contributors
-    builders: Builders
-    operators: Operators
-    investors: Investors
-    team: Team
-    delegates: Delegates
-    traders: Traders
+from sim.scenario.forms import Mistake
+from sim.scenario.leaves import refuse
 
 
 class Bass(Section):
@@ -219,24 +54,35 @@ class Bass(Section):
 
 
 class Adoption(Section):
-    """How users arrive."""
+    """How users arrive and leave: churn per day, and more of it when demand was refused."""
 
     bass: Bass
+    churn: PerDayP
+    churn_refused: PerDayP
 
 
 class TokensPerUser(Section):
-    """Tokens in and out per user and day."""
+    """Tokens in and out per user and day, and how far a user's day may lie from the mean."""
 
     input: PerUserDayP
     output: PerUserDayP
+    spread: ShareP
 
 
 class Elasticity(Section):
-    """Elasticities of use."""
+    """Elasticities of use; their joint response stays between 1 / bound and bound."""
 
     price: NumberP
     latency: NumberP
     quality: NumberP
+    bound: FactorP
+
+
+class Quality(Section):
+    """Exponents of quality in the stock of data and in 1 + milestones that grants reached."""
+
+    data: PositiveP
+    milestones: PositiveP
 
 
 class Popularity(Section):
@@ -247,12 +93,33 @@ class Popularity(Section):
 
 
 class Demand(Section):
-    """Users' demand."""
+    """Users' demand.
+
+    Parameters
+    ----------
+    adoption
+        How users arrive.
+    tokens
+        Tokens per user and day.
+    requests
+        Requests per user and day; tokens over requests is the length of a request.
+    elasticity
+        Response of use to price, latency and quality.
+    reference_latency, reference_price
+        Time to first token (p95), and price of a million tokens, at which the response is 1.
+    quality
+        What makes models better.
+    popularity
+        Adapters and classes of queries.
+    """
 
     adoption: Adoption
     tokens: TokensPerUser
+    requests: RequestsP
     elasticity: Elasticity
     reference_latency: SecondsP
+    reference_price: UsdRateP
+    quality: Quality
     popularity: Popularity
 
 
@@ -301,7 +168,7 @@ class Market(Section):
     @model_validator(mode="after")
     def _positive(self) -> Market:
         mistakes = [
-            Mistake("is 0; expected a price above 0", getattr(self, name).place, name)
+            Mistake("is 0; expected a price above 0", below=name)
             for name in ("open_price", "depth_2pct")
             if getattr(self, name).value <= 0
         ]
@@ -326,11 +193,12 @@ class Cache(Section):
 
 
 class EnterLeave(Section):
-    """Margins at which operators enter and leave, after this many days."""
+    """Margins at which operators enter and leave, after so many days; `keep` replicas always stay."""
 
     enter_above: MarginP
     leave_below: MarginP
     after: DurationP
+    keep: CountP
 
 
 class Serving(Section):
@@ -351,17 +219,47 @@ class Chain(Section):
 
 
 class Runs(Section):
-    """How often the world is run, and beside which counterfactuals."""
+    """How often the world is run, and beside which counterfactuals.
+
+    Parameters
+    ----------
+    count
+        Runs.
+    seed
+        Key of every draw.
+    twin_runs
+        Runs of each twin, the first ones of `count`.
+    twins
+        Counterfactuals that are run beside the world.
+    bands
+        Percentiles that tables and fans show.
+    """
 
     count: Annotated[int, whole(1, 1_000_000)]
     seed: Annotated[int, whole(0, 2**64 - 1)]
+    twin_runs: Annotated[int, whole(1, 1_000_000)] = 16
     twins: Annotated[tuple[str, ...], ListOf(choice("no_unlock", "no_outside_inflow"))] = ()
     bands: Percentiles = (5, 25, 50, 75, 95)
 
 
 class Report(Section):
-    """What a report compares."""
+    """What a report shows and compares.
 
+    Parameters
+    ----------
+    as_of
+        Day that a headline speaks of, or None for the report's own rule.
+    views
+        Difference if the proposal executes, and weighted by its probability.
+    horizons
+        Time after which differences are taken.
+    behaviour
+        Whether agents respond.
+    flip
+        Parameters of which the value that turns the verdict is searched.
+    """
+
+    as_of: MaybeDate = None
     views: Annotated[tuple[str, ...], ListOf(choice("if_executed", "expected"))] = ("if_executed", "expected")
     horizons: Durations = (
         Duration(seconds=30 * 86_400),

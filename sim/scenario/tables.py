@@ -1,7 +1,7 @@
 """Unlock calendars that come as a CSV table.
 
-Rule decided here: a table has the header ``date,amount``, rising dates and exact amounts, and unlocks exactly what the
-bucket holds after its part at the start.
+Rule decided here: a table has the header ``date,amount``, rising dates and exact amounts, and unlocks
+exactly what the bucket holds after its part at the start.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from models.parameters import Place
-from models.units import parse_amount
-from sim.scenario.leaves import Mistake
+from models.units import format_amount, parse_amount
+from sim.scenario.forms import Mistake
+from sim.scenario.kinds import read_day
 
 if TYPE_CHECKING:
-    from sim.scenario.token import Bucket
+    from sim.scenario.buckets import Bucket
 
 Rows = tuple[tuple[date, int], ...]
 
@@ -60,28 +61,23 @@ def read_table(bucket: Bucket, symbol: str, decimals: int, below: str) -> tuple[
 def _row(cells: list[str], previous: date, symbol: str, decimals: int) -> tuple[date, int]:
     if len(cells) != 2:
         raise ValueError(f"expected 2 columns, not {len(cells)}")
-    try:
-        day = date.fromisoformat(cells[0].strip())
-    except ValueError:
-        raise ValueError(f"'{cells[0]}' is not a date; expected YYYY-MM-DD") from None
+    day = read_day(cells[0].strip())
     if day <= previous:
         raise ValueError(f"{day} comes after {previous}; dates must rise")
     text = cells[1].strip()
     amount = parse_amount(text if text.endswith(symbol) else f"{text} {symbol}", symbol, decimals)
-    if amount < 0:
-        raise ValueError(f"'{text}' is negative; an amount is 0 or more")
+    if amount <= 0:
+        raise ValueError(f"'{text}' is not above 0; leave out days on which nothing unlocks")
     return day, amount
 
 
 def _total(
     bucket: Bucket, rows: list[tuple[date, int]], symbol: str, decimals: int, below: str
 ) -> list[Mistake]:
-    from models.units import format_amount
-
     total = sum(amount for _, amount in rows)
     expected = bucket.allocation - bucket.tge_amount
     if total == expected:
         return []
     shown = [format_amount(value, symbol, decimals) for value in (total, expected)]
     message = f"unlocks {shown[0]}, but {shown[1]} are left after the part at the start"
-    return [Mistake(message, bucket.share.place, f"{below}.table")]
+    return [Mistake(message, below=f"{below}.table")]

@@ -10,8 +10,9 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from sim.scenario.governing import Governance
 from sim.scenario.leaves import Leaf
-from sim.scenario.rules import Attribution, Emission, Fees, Governance, Grants, OperatorPay, Staking
+from sim.scenario.rules import Attribution, Emission, Fees, Grants, OperatorPay, Staking
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "attribution": Attribution,
@@ -30,7 +31,7 @@ def fields_by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def submodel(annotation: Any) -> type[BaseModel] | None:
-    """Return the model inside an annotation such as ``X``, ``X | None``, ``tuple[X, ...]`` or ``dict[str, X]``."""
+    """Return the model inside ``X``, ``X | None``, ``tuple[X, ...]`` or ``dict[str, X]``, or None."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) is None:

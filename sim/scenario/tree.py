@@ -1,13 +1,14 @@
 """YAML text as a tree in which every value knows its file, line and column.
 
-Rule decided here: a scenario is YAML 1.2 without anchors, tags or repeated keys; numbers stay the text that was
-written, so that an amount never passes through a float. ``class`` and ``source`` speak of the values beside and
-below them in the same file, and are stamped on those values here.
+Rule decided here: a scenario is YAML 1.2 without anchors, tags or repeated keys; numbers stay the text that
+was written, so that an amount never passes through a float. ``class`` and ``source`` speak of the values
+beside and below them in the same file, and are stamped on those values here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,12 +48,16 @@ class Scalar:
 
 
 class Map(dict[str, Any]):
-    """A YAML map with its own place and those of its keys."""
+    """A YAML map with its own place and those of its keys.
+
+    `told_nothing` is set on a map that held a class or source and no value: a mistake that merging skips.
+    """
 
     def __init__(self, place: Place) -> None:
         super().__init__()
         self.place = place
         self.key_places: dict[str, Place] = {}
+        self.told_nothing = False
 
     def put(self, key: str, value: Node, place: Place) -> None:
         """Set `key` and remember where it was written."""
@@ -190,11 +195,10 @@ def parse_value(text: str, reader: Reader) -> Node:
 
 
 def _compose(text: str, reader: Reader) -> Any:
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        raw = YAML().compose(text)
+        raw = _composed(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = str(reader.place(mark)) if mark is not None else reader.file
@@ -202,9 +206,19 @@ def _compose(text: str, reader: Reader) -> Any:
         if "'\\t'" in said:
             said += "; indent with spaces, not with tabs"
         raise InputError([Problem(f"is not YAML: {said}", "", where)]) from None
+    except RecursionError:
+        raise InputError([Problem("is nested too deeply to be a scenario", "", reader.file)]) from None
     if raw is None:
         raise InputError([Problem("is empty", "", reader.file)])
     return raw
+
+
+@lru_cache(maxsize=32)
+def _composed(text: str) -> Any:
+    """Return ruamel's nodes of a text; they are only read, so that a parent is scanned once for all children."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).compose(text)
 
 
 def _stamp(node: Node, evidence: str, source: str, path: str, reader: Reader) -> None:
@@ -218,6 +232,7 @@ def _stamp(node: Node, evidence: str, source: str, path: str, reader: Reader) ->
         evidence = _told_class(told.get("class"), evidence, path, reader)
         source = _told_source(told.get("source"), source, path, reader)
         if told and not node and path:
+            node.told_nothing = True
             reader.problem(
                 node.place, path, "a class or source alone changes nothing; write the value beside it"
             )

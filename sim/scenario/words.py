@@ -8,9 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_LIST = 24
+"""Longest list of words that an error shows."""
+
+
+def close(word: str, known: Iterable[str]) -> str:
+    """Return the known word that is close to `word`, or ""."""
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.65)), "")
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` or, where nothing is close, the list of what is known.
+    """Return ``; did you mean 'x'?`` or, where nothing is close, the list of what is known, if it is short.
 
     Parameters
     ----------
@@ -25,7 +33,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         The end of an error message.
     """
     names = list(known)
-    close = get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean '{close[0]}'?"
-    return f"; expected one of {', '.join(sorted(names))}" if names else ""
+    found = close(word, names)
+    if found:
+        return f"; did you mean '{found}'?"
+    return f"; expected one of {', '.join(sorted(names))}" if 0 < len(names) <= LONGEST_LIST else ""

@@ -1,309 +1,269 @@
-"""SimPy fleet: how long requests wait when replicas with measured step times serve many adapters.
+"""A day of serving: how much of the demand a fleet of measured replicas serves, how fast, and at what cost.
 
-One queue, first come, first served. A replica works in the node engine's cycle: at a step boundary it takes every
-waiting request for which it has a row (and an adapter slot), loads adapters and prefills them one after another, then
-decodes all rows together, one token each, in the profile's step time. Idle replicas take arrivals at once, lowest
-index first. Runs of identical steps are one event: arrivals are known beforehand, so a replica sleeps to the first
-boundary at which anything can change; the times are those of stepping one by one.
+Demand is work (replica-seconds, from tokens and the surface's capacity); replicas of all groups share it in
+proportion to capacity, so they run at one utilisation. What exceeds a day's capacity waits in a fluid backlog
+bounded by the longest wait that the node's queue allows, and the rest is refused: served + refused + backlog
+= demand + old backlog. Demand is spread evenly over the day; peaks within a day are not modelled.
 """
 
 from __future__ import annotations
 
-import heapq
-import math
-from collections import Counter, OrderedDict, deque
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import simpy
 from numpy.typing import NDArray
 
-from models.serving import FloatArray, zipf_popularity
+from models.serving import (
+    SECONDS_PER_DAY,
+    FloatArray,
+    cache_hit_rate,
+    expected_distinct,
+    fluid_overload,
+    mean_load_ms,
+    request_work_ms,
+    step_time_ms,
+    zipf_popularity,
+)
 from sim.serving.profile import ServingProfile
+from sim.serving.replicas import FleetShape
+from sim.serving.surface import ResponseSurface, Traffic
 
-IntArray = NDArray[np.int64]
+MAX_WAIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class FleetShape:
-    """The serving side of a simulated window.
+class FleetGroup:
+    """Replicas of one kind: measured profile, how many at the start, price of one per hour."""
 
-    Parameters
-    ----------
-    servers
-        Replicas behind the one queue.
-    batch_max
-        Rows per replica.
-    slots
-        Adapter slots per replica.
-    cache_policy
-        `lru`, `unload_always` or `resident` (adapters beyond the slots are refused before they reach the fleet).
-    queue_limit
-        Waiting requests beyond which arrivals are refused; None for no limit.
-    """
-
-    servers: int
-    batch_max: int
-    slots: int
-    cache_policy: str = "lru"
-    queue_limit: int | None = None
+    profile: ServingProfile
+    count: int
+    usd_per_hour: float
 
     def __post_init__(self) -> None:
-        if self.servers < 1 or self.batch_max < 1 or self.slots < 1:
-            raise ValueError(f"servers {self.servers}, batch_max {self.batch_max}, slots {self.slots} must be 1 or more")
+        if self.count < 1 or not self.usd_per_hour >= 0.0:
+            raise ValueError(
+                f"fleet count {self.count} must be 1 or more, usd_per_hour {self.usd_per_hour} 0 or more"
+            )
 
 
 @dataclass(frozen=True, slots=True)
-class Requests:
-    """Traffic of a window, arrays of shape (requests,): arrival second, adapter by popularity, tokens in and out."""
+class ServingDay:
+    """One day of the fleet, every field of shape (runs,).
 
-    arrival_s: FloatArray
-    adapter: IntArray
-    input_tokens: IntArray
-    output_tokens: IntArray
+    Parameters
+    ----------
+    served_in, served_out
+        Tokens served.
+    capacity_tokens
+        Tokens (in + out) that the replicas can serve in a day at the scenario's mix of lengths.
+    utilisation
+        Share of replica time in use, 0 to 1.
+    hit_rate
+        Share of requests whose adapter was on the device.
+    ttft_p95_s, latency_p50_s, latency_p95_s
+        Seconds; in overload the longest wait comes on top.
+    refused_tokens, backlog_tokens
+        Tokens turned away, tokens waiting at the end of the day.
+    usd_cost
+        Price of all replicas for the day, used or not.
+    slo_met
+        Whether the time to first token kept the scenario's bound.
+    """
+
+    served_in: FloatArray
+    served_out: FloatArray
+    capacity_tokens: FloatArray
+    utilisation: FloatArray
+    hit_rate: FloatArray
+    ttft_p95_s: FloatArray
+    latency_p50_s: FloatArray
+    latency_p95_s: FloatArray
+    refused_tokens: FloatArray
+    backlog_tokens: FloatArray
+    usd_cost: FloatArray
+    slo_met: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What happened to each request, arrays of shape (requests,); times are NaN where it was refused.
+class FleetModel:
+    """Surfaces of the fleet's groups; `day` is a pure function of its arguments.
 
     Parameters
     ----------
-    wait_s, ttft_s, latency_s
-        From arrival to admission, to the first token, to the last token.
-    hit
-        Whether the adapter was on the device.
-    refused
-        Whether the queue was full.
+    groups, surfaces
+        Groups and the surface of each.
+    traffic
+        Requests of the scenario.
+    slo_ttft_p95_s, max_wait_s
+        Bound on time to first token; longest wait before the node refuses.
+    prefill_share
+        Share of a request's work that its input causes (load and prefill), of each group.
     """
 
-    wait_s: FloatArray
-    ttft_s: FloatArray
-    latency_s: FloatArray
-    hit: NDArray[np.bool_]
-    refused: NDArray[np.bool_]
+    groups: tuple[FleetGroup, ...]
+    surfaces: tuple[ResponseSurface, ...]
+    traffic: Traffic
+    slo_ttft_p95_s: float
+    max_wait_s: float
+    prefill_share: tuple[float, ...]
+
+    @classmethod
+    def from_scenario(
+        cls,
+        fleet: list[FleetGroup],
+        *,
+        input_tokens_per_request: float,
+        output_tokens_per_request: float,
+        adapters: int,
+        zipf: float,
+        cache_policy: str,
+        slo_ttft_p95_s: float,
+        seed: int,
+        max_wait_s: float = MAX_WAIT_S,
+    ) -> FleetModel:
+        """Build the surfaces, one per distinct profile (a second or two each).
+
+        Raises
+        ------
+        ValueError
+            When the fleet is empty or a number is out of range.
+        """
+        if not fleet or not slo_ttft_p95_s > 0.0 or not max_wait_s >= 0.0:
+            raise ValueError(
+                f"fleet of {len(fleet)} groups, slo {slo_ttft_p95_s} s, max wait {max_wait_s} s: not positive"
+            )
+        traffic = Traffic(input_tokens_per_request, output_tokens_per_request, adapters, zipf)
+        built: dict[str, ResponseSurface] = {}
+        for group in fleet:
+            shape = FleetShape(1, group.profile.batch_max, group.profile.slots, cache_policy)
+            if group.profile.sha256 not in built:
+                built[group.profile.sha256] = ResponseSurface.build(group.profile, shape, traffic, seed)
+        surfaces = tuple(built[group.profile.sha256] for group in fleet)
+        return cls(
+            tuple(fleet), surfaces, traffic, slo_ttft_p95_s, max_wait_s, tuple(map(_prefill_share, surfaces))
+        )
+
+    def day(
+        self,
+        demand_tokens_in: FloatArray,
+        demand_tokens_out: FloatArray,
+        replicas: NDArray[np.int64],
+        backlog_tokens: FloatArray,
+        adapters: FloatArray | None = None,
+    ) -> ServingDay:
+        """Serve one day's demand.
+
+        Parameters
+        ----------
+        demand_tokens_in, demand_tokens_out
+            Tokens asked for today, shape (runs,).
+        replicas
+            Replicas of the whole fleet, split over the groups as at the start, shape (runs,).
+        backlog_tokens
+            Tokens waiting since yesterday, shape (runs,).
+        adapters
+            Adapters in use, shape (runs,); None for the scenario's number.
+        """
+        runs = np.shape(demand_tokens_in)
+        counts = (
+            np.full(runs, float(self.traffic.adapters))
+            if adapters is None
+            else np.asarray(adapters, dtype=np.float64)
+        )
+        weights = self._weights()
+        rates = np.stack([w * s.capacity(counts) for w, s in zip(weights, self.surfaces, strict=True)])
+        capacity_s = np.asarray(replicas, dtype=np.float64) * SECONDS_PER_DAY
+        in_s, out_s = self._seconds_per_token(rates)
+        request_tokens = self.traffic.input_tokens + self.traffic.output_tokens
+        old_in = backlog_tokens * (self.traffic.input_tokens / request_tokens)
+        offered_in, offered_out = demand_tokens_in + old_in, demand_tokens_out + (backlog_tokens - old_in)
+        reachable = self._reachable_share(counts)
+        work = reachable * (offered_in * in_s + offered_out * out_s)
+        fluid = fluid_overload(
+            work, 0.0, capacity_s, np.asarray(replicas, dtype=np.float64) * self.max_wait_s
+        )
+        offered = offered_in + offered_out
+        parts = [
+            reachable * np.divide(part, work, out=np.zeros(runs), where=work > 0.0)
+            for part in (fluid.served, fluid.refused, fluid.backlog)
+        ]
+        rho = np.divide(work, capacity_s, out=np.where(work > 0.0, np.inf, 0.0), where=capacity_s > 0.0)
+        p50, p95, ttft, hits = self._response(rho, counts, rates)
+        return ServingDay(
+            served_in=offered_in * parts[0],
+            served_out=offered_out * parts[0],
+            capacity_tokens=np.asarray(replicas) * rates.sum(axis=0) * SECONDS_PER_DAY * request_tokens,
+            utilisation=np.minimum(rho, 1.0),
+            hit_rate=hits,
+            ttft_p95_s=ttft,
+            latency_p50_s=p50,
+            latency_p95_s=p95,
+            refused_tokens=offered * (parts[1] + (1.0 - reachable)),
+            backlog_tokens=offered * parts[2],
+            usd_cost=np.asarray(replicas, dtype=np.float64) * self._usd_per_replica_day(),
+            slo_met=ttft <= self.slo_ttft_p95_s,
+        )
+
+    def _usd_per_replica_day(self) -> float:
+        prices = [group.usd_per_hour for group in self.groups]
+        return 24.0 * float(self._weights() @ prices)
+
+    def _weights(self) -> FloatArray:
+        """Return each group's share of replicas, shape (groups,)."""
+        counts = np.array([group.count for group in self.groups], dtype=np.float64)
+        return np.asarray(counts / counts.sum())
+
+    def _seconds_per_token(self, rates: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return replica-seconds per input and per output token, each (runs,)."""
+        per_request = 1.0 / rates.sum(axis=0)
+        share = np.tensordot(np.array(self.prefill_share), rates, axes=1) / rates.sum(axis=0)
+        return share * per_request / self.traffic.input_tokens, (
+            1.0 - share
+        ) * per_request / self.traffic.output_tokens
+
+    def _reachable_share(self, counts: FloatArray) -> FloatArray:
+        """Return the share of requests whose adapter is served at all: `resident` has only its slots."""
+        slots = np.array(
+            [s.shape.slots if s.shape.cache_policy == "resident" else np.inf for s in self.surfaces]
+        )
+        if np.isinf(slots).all():
+            return np.ones(counts.shape)
+        # Harmonic numbers of the two counts; integer counts make this exact, few distinct values make it
+        # cheap.
+        values, places = np.unique(np.maximum(counts, 1.0).astype(np.int64), return_inverse=True)
+        shares = [zipf_popularity(int(n), self.traffic.zipf)[: int(slots.min())].sum() for n in values]
+        return np.asarray(shares, dtype=np.float64)[places].reshape(counts.shape)
+
+    def _response(
+        self, rho: FloatArray, counts: FloatArray, rates: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Return p50, p95, TTFT p95 and hits, averaged over groups by work: exact for one."""
+        total = np.zeros((4, *rho.shape))
+        for surface, rate in zip(self.surfaces, rates, strict=True):
+            waits = (surface.latency_p50, surface.latency_p95, surface.ttft_p95)
+            ceiling = [
+                np.minimum(
+                    wait(rho, counts), wait(np.full(rho.shape, surface.rho[-1]), counts) + self.max_wait_s
+                )
+                for wait in waits
+            ]
+            total += np.stack([*ceiling, surface.hit_rate(np.minimum(rho, 1.0), counts)]) * (
+                rate / rates.sum(axis=0)
+            )
+        return total[0], total[1], total[2], total[3]
 
 
-def draw_requests(
-    count: int, rate: float, *, adapters: int, zipf: float, input_tokens: float, output_tokens: float, length_cv: float, seed: int
-) -> Requests:
-    """Draw a window's traffic: Poisson arrivals, Zipf adapters, lognormal lengths.
-
-    The uniforms depend on the seed alone, never on rate, adapters or lengths: windows of one seed share their luck
-    (common random numbers), so a surface over them is smooth.
-
-    Parameters
-    ----------
-    count, rate
-        Requests; arrivals per second, infinite for all at time 0.
-    adapters, zipf
-        Number of adapters and exponent of their popularity.
-    input_tokens, output_tokens, length_cv
-        Mean lengths and their coefficient of variation (0: all equal).
-    seed
-        Of the Philox streams.
-    """
-    streams = [np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(k,)))) for k in range(4)]
-    arrival = np.cumsum(streams[0].exponential(1.0, count)) / rate
-    popularity = np.cumsum(zipf_popularity(adapters, zipf))
-    adapter = np.minimum(np.searchsorted(popularity, streams[1].random(count), side="right"), adapters - 1)
-    sigma = math.sqrt(math.log1p(length_cv**2))
-    lengths = [
-        np.maximum(np.rint(mean * np.exp(sigma * streams[k].standard_normal(count) - 0.5 * sigma**2)), 1.0).astype(np.int64)
-        for k, mean in ((2, input_tokens), (3, output_tokens))
-    ]
-    return Requests(arrival, adapter.astype(np.int64), lengths[0], lengths[1])
-
-
-def simulate(profile: ServingProfile, shape: FleetShape, requests: Requests) -> Outcome:
-    """Serve a window of requests and return what each one saw.
-
-    Parameters
-    ----------
-    profile
-        Step, prefill and load times of each replica.
-    shape
-        Replicas, rows, slots, policy.
-    requests
-        Traffic, arrivals in order.
-    """
-    environment = simpy.Environment()
-    fleet = _Fleet(environment, profile, shape, requests)
-    environment.process(fleet.arrive())
-    for index in range(shape.servers):
-        environment.process(_Replica(index, fleet).serve())
-    environment.run()
-    return fleet.outcome()
-
-
-class _Fleet:
-    """Queue, idle replicas and records shared by the processes of one window."""
-
-    def __init__(self, environment: simpy.Environment, profile: ServingProfile, shape: FleetShape, requests: Requests) -> None:
-        self.environment, self.profile, self.shape = environment, profile, shape
-        self.arrival: list[float] = requests.arrival_s.tolist()
-        self.adapter: list[int] = requests.adapter.tolist()
-        self.input: list[int] = requests.input_tokens.tolist()
-        self.output: list[int] = requests.output_tokens.tolist()
-        count = len(self.arrival)
-        self.next = 0
-        self.queue: deque[int] = deque()
-        self.idle: list[tuple[int, simpy.Event]] = []
-        self.admitted, self.first, self.last = ([math.nan] * count for _ in range(3))
-        self.hit, self.refused = [False] * count, [False] * count
-
-    def arrive(self) -> Generator[simpy.Event, Any, None]:
-        """Put each request into the queue at its time and wake one idle replica."""
-        for request, at in enumerate(self.arrival):
-            if at > self.environment.now:
-                yield self.environment.timeout(at - self.environment.now)
-            self.next = request + 1
-            if self.shape.queue_limit is not None and not self.idle and len(self.queue) >= self.shape.queue_limit:
-                self.refused[request] = True
-                continue
-            self.queue.append(request)
-            if self.idle:
-                heapq.heappop(self.idle)[1].succeed()
-
-    def outcome(self) -> Outcome:
-        """Return the records as times since arrival."""
-        at = np.array(self.arrival)
-        times = (np.array(moments) - at for moments in (self.admitted, self.first, self.last))
-        return Outcome(*times, hit=np.array(self.hit), refused=np.array(self.refused))
-
-
-class _Replica:
-    """One replica: rows in flight as a heap of the step at which each ends."""
-
-    def __init__(self, index: int, fleet: _Fleet) -> None:
-        self.index, self.fleet = index, fleet
-        self.cache = _AdapterCache(fleet.profile, fleet.shape)
-        self.rows: list[tuple[int, int]] = []  # (last step, request)
-        self.steps = 0
-        self.context = 0  # tokens over all rows, at the coming step
-        self.distinct: Counter[int] = Counter()
-
-    def serve(self) -> Generator[simpy.Event, Any, None]:
-        """Run the engine's cycle until the window is over."""
-        fleet, environment = self.fleet, self.fleet.environment
-        while True:
-            if not self.rows and not fleet.queue:
-                woken = environment.event()
-                heapq.heappush(fleet.idle, (self.index, woken))
-                yield woken
-            busy = self._admit(environment.now)
-            if busy > 0.0:
-                yield environment.timeout(busy)
-            if self.rows:
-                count = self._steps_until_change(environment.now)
-                yield environment.timeout(self._duration_s(count))
-                self._advance(count, environment.now)
-
-    def _admit(self, now: float) -> float:
-        """Take waiting requests into free rows and return the seconds that loads and prefills take."""
-        fleet, profile, busy = self.fleet, self.fleet.profile, 0.0
-        while fleet.queue and len(self.rows) < fleet.shape.batch_max:
-            request = fleet.queue[0]
-            load_ms = self.cache.acquire(fleet.adapter[request])
-            if load_ms is None:
-                break
-            fleet.queue.popleft()
-            fleet.admitted[request] = now
-            fleet.hit[request] = load_ms == profile.gpu_hit_ms
-            busy += 1e-3 * (load_ms + profile.prefill_base_ms + profile.prefill_ms_per_token * fleet.input[request])
-            fleet.first[request] = now + busy
-            if fleet.output[request] == 1:
-                fleet.last[request] = now + busy
-                self.cache.release(fleet.adapter[request])
-                continue
-            heapq.heappush(self.rows, (self.steps + fleet.output[request] - 1, request))
-            self.context += fleet.input[request] + 1
-            self.distinct[fleet.adapter[request]] += 1
-        return busy
-
-    def _rates_ms(self) -> tuple[float, float]:
-        """Return the coming step's duration and how much each later step takes more, as contexts grow."""
-        fit, rows = self.fleet.profile.fit, len(self.rows)
-        step = fit.a + fit.b * rows + fit.c * len(self.distinct) * self.fleet.profile.rank + fit.d * self.context
-        return step, fit.d * rows
-
-    def _duration_s(self, count: int) -> float:
-        step, growth = self._rates_ms()
-        return 1e-3 * (count * step + growth * count * (count - 1) / 2)
-
-    def _steps_until_change(self, now: float) -> int:
-        """Return the steps until a row ends, or the boundary after the next arrival if a row is free for it."""
-        fleet = self.fleet
-        until_end = self.rows[0][0] - self.steps
-        if len(self.rows) >= fleet.shape.batch_max or fleet.next >= len(fleet.arrival):
-            return until_end
-        if fleet.queue:  # its head waits for an adapter slot, which only an ending row frees; else it just arrived
-            return until_end if self.cache.blocked(fleet.adapter[fleet.queue[0]]) else 1
-        ahead_ms = 1e3 * (fleet.arrival[fleet.next] - now)
-        step, growth = self._rates_ms()
-        linear = step - growth / 2
-        root = (math.sqrt(linear * linear + 2 * growth * ahead_ms) - linear) / growth if growth > 0 else ahead_ms / linear
-        return min(until_end, max(1, math.ceil(root)))
-
-    def _advance(self, count: int, now: float) -> None:
-        """Let `count` steps have happened: contexts grow, ended rows leave."""
-        fleet = self.fleet
-        self.steps += count
-        self.context += count * len(self.rows)
-        while self.rows and self.rows[0][0] <= self.steps:
-            request = heapq.heappop(self.rows)[1]
-            adapter = fleet.adapter[request]
-            fleet.last[request] = now
-            self.context -= fleet.input[request] + fleet.output[request]
-            self.cache.release(adapter)
-            self.distinct[adapter] -= 1
-            if not self.distinct[adapter]:
-                del self.distinct[adapter]
-
-
-class _AdapterCache:
-    """One replica's adapter slots and host tier; starts warm with the most popular adapters."""
-
-    def __init__(self, profile: ServingProfile, shape: FleetShape) -> None:
-        self.profile, self.policy, self.slots = profile, shape.cache_policy, shape.slots
-        warm = 0 if self.policy == "unload_always" else shape.slots
-        # Least recently used first, so the most popular adapter goes in last.
-        self.device: OrderedDict[int, None] = OrderedDict((adapter, None) for adapter in reversed(range(warm)))
-        self.host: OrderedDict[int, None] = OrderedDict((a, None) for a in reversed(range(profile.host_slots)))
-        self.in_flight: Counter[int] = Counter()
-
-    def blocked(self, adapter: int) -> bool:
-        """Return whether no slot can be had before a request ends."""
-        full = len(self.device) >= self.slots
-        return adapter not in self.device and full and all(self.in_flight[a] for a in self.device)
-
-    def acquire(self, adapter: int) -> float | None:
-        """Pin an adapter and return the load time in ms, or None where every slot is pinned."""
-        if adapter in self.device:
-            load_ms = self.profile.gpu_hit_ms
-        elif self.blocked(adapter):
-            return None
-        else:
-            load_ms = self._load(adapter)
-        self.device[adapter] = None
-        self.device.move_to_end(adapter)
-        self.in_flight[adapter] += 1
-        return load_ms
-
-    def release(self, adapter: int) -> None:
-        """Unpin an adapter."""
-        self.in_flight[adapter] -= 1
-        if self.policy == "unload_always" and not self.in_flight[adapter]:
-            del self.device[adapter]
-
-    def _load(self, adapter: int) -> float:
-        if len(self.device) >= self.slots:
-            del self.device[next(a for a in self.device if not self.in_flight[a])]
-        known = adapter in self.host
-        self.host[adapter] = None
-        self.host.move_to_end(adapter)
-        if len(self.host) > self.profile.host_slots:
-            self.host.popitem(last=False)
-        return self.profile.host_load_ms if known else self.profile.disk_load_ms
+def _prefill_share(surface: ResponseSurface) -> float:
+    """Return the share of a request's replica time spent on load and prefill, at a full batch."""
+    profile, traffic, shape = surface.profile, surface.traffic, surface.shape
+    popularity = zipf_popularity(int(surface.adapters[len(surface.adapters) // 2]), traffic.zipf)
+    hit = cache_hit_rate(popularity, shape.slots, shape.cache_policy, shape.batch_max - 1.0)
+    host = cache_hit_rate(popularity, max(profile.host_slots, 1), "lru")
+    load = mean_load_ms(hit, host, profile.gpu_hit_ms, profile.host_load_ms, profile.disk_load_ms)
+    prefill = profile.prefill_base_ms + profile.prefill_ms_per_token * traffic.input_tokens
+    context = traffic.input_tokens + traffic.output_tokens / 2
+    step = step_time_ms(
+        profile.fit, shape.batch_max, expected_distinct(popularity, shape.batch_max), profile.rank, context
+    )
+    work = request_work_ms(prefill, load, traffic.output_tokens, step, shape.batch_max)
+    return float((load + prefill) / work)

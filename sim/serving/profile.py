@@ -1,8 +1,8 @@
 """Throughput profile, as the simulator reads it: which measured numbers enter the economy.
 
-The node writes the file (schema v1, `reference_node/profiles/profile.schema.json`); this edge refuses unknown keys,
-other schema versions and files whose content hash does not match, and keeps what the serving model needs. A profile is
-never trusted by name: `measured` and the hash travel into every manifest.
+The node writes the file (schema v1, `reference_node/profiles/profile.schema.json`); this edge refuses unknown
+keys, other schema versions and files whose content hash does not match, and keeps what the serving model
+needs. A profile is never trusted by name: `measured` and the hash travel into every manifest.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class ServingProfile:
     gpu_hit_ms, host_load_ms, disk_load_ms
         Adapter load times by where the adapter was.
     rank, slots, host_slots, batch_max, context_max
-        Rank of the bench's adapters; adapters on the device and in host memory; largest measured batch and context.
+        Rank of the bench's adapters; adapters on the device and in host memory; largest measured batch and
+        context.
     windows
         The measured serving runs.
     """
@@ -110,6 +111,7 @@ class _Software(_Strict):
     attention_impl: str
     cuda_graphs: bool
     threads: int = NonNegative
+    clock: Literal["processor", "wall"]
 
 
 class _Model(_Strict):
@@ -219,6 +221,7 @@ class _Fit(_Strict):
 class _Provenance(_Strict):
     measured: bool
     n_repeats: int = NonNegative
+    processor_share: float = Field(ge=0, le=1)
     command: str
     sha256: str
 
@@ -249,8 +252,9 @@ def read_profile(path: Path) -> ServingProfile:
     Raises
     ------
     InputError
-        With the path and every fault: missing file, no JSON, unknown or missing keys, values out of range, another
-        schema version, content that no longer matches its hash, or too few rows to fit a prefill time.
+        With the path and every fault: missing file, no JSON, unknown or missing keys, values out of range,
+        another schema version, content that no longer matches its hash, or too few rows to fit a prefill
+        time.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -261,7 +265,9 @@ def read_profile(path: Path) -> ServingProfile:
     try:
         parsed = _Profile.model_validate(document)
     except ValidationError as error:
-        problems = [Problem(_message(fault), ".".join(map(str, fault["loc"])), str(path)) for fault in error.errors()]
+        problems = [
+            Problem(_message(fault), ".".join(map(str, fault["loc"])), str(path)) for fault in error.errors()
+        ]
         raise InputError(problems) from error
     if profile_sha256(document) != parsed.provenance.sha256:
         message = "the content was changed after it was measured; run the bench again"
@@ -278,7 +284,9 @@ def _message(fault: Any) -> str:
 def _reduce(parsed: _Profile, path: Path) -> ServingProfile:
     single = [row for row in parsed.prefill if row.batch == 1]
     if len(single) < 2 or not parsed.decode or parsed.lora.resident_slots < 1:
-        message = "needs decode rows, at least two prefill rows of batch 1, and lora.resident_slots of 1 or more"
+        message = (
+            "needs decode rows, at least two prefill rows of batch 1, and lora.resident_slots of 1 or more"
+        )
         raise InputError([Problem(message, where=str(path))])
     base, slope = fit_prefill([row.tokens for row in single], [row.ttft_ms_p50 for row in single])
     loads, fit = parsed.adapter_load, parsed.fit

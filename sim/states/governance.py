@@ -1,8 +1,9 @@
 """State of governance: proposals, delegations, and what the last vote showed.
 
-Rule decided here: proposals are arrays (runs, slots), one slot per proposal in the order of a run's submissions, so
-that a slot means another proposal in another run. Times are unix seconds; step k of a day has the timestamp
-noon + k, on the chain too. Delegations are drawn once: delegations are sticky, delegates are not.
+Rule decided here: proposals are arrays (runs, slots), one slot per proposal in the order of a run's
+submissions, so that a slot means another proposal in another run. Times are unix seconds; step k of a
+day has the timestamp noon + k, on the chain too. Delegations are drawn once: delegations are sticky,
+delegates are not.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ class Event:
     run, day
         Run number and day.
     kind
-        ``submitted``, ``refused``, ``voted``, ``defeated``, ``queued``, ``executed``, ``bound`` or ``spent``.
+        ``submitted``, ``refused``, ``voted``, ``defeated``, ``queued``, ``executed`` or ``bound``.
     proposal
         Slot of the proposal, or -1 where none was made.
     subject
         Title of the proposal.
     detail
-        Figures of the event: timestamps in seconds, votes in gwei.
+        Figures of the event as a JSON object: timestamps in seconds, votes in gwei.
     """
 
     run: int
@@ -52,7 +53,7 @@ class Event:
     kind: str
     proposal: int
     subject: str
-    detail: dict[str, int | str | list[int]]
+    detail: str
 
 
 @dataclass(slots=True)
@@ -127,6 +128,28 @@ _SLOTTED = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """The electorate of one proposal at its snapshot, and what each voter will do.
+
+    Parameters
+    ----------
+    power
+        Votes of each agent in gwei, int64 (agents,).
+    support
+        0 against, 1 for, 2 abstain, -1 for who does not vote, int8 (agents,).
+    small_gwei
+        Votes to be cast that belong to contributors and small holders.
+    circulating_gwei
+        Circulating supply at the snapshot.
+    """
+
+    power: Int
+    support: NDArray[np.int8]
+    small_gwei: int
+    circulating_gwei: int
+
+
 @dataclass(slots=True)
 class LastVote:
     """What the last closed vote of each run showed, (runs,), NaN before the first; and counts so far.
@@ -163,16 +186,6 @@ class LastVote:
         """Return the figures before any vote."""
         empty = [np.full(runs, np.nan) for _ in range(6)]
         return cls(*empty, *(np.zeros(runs, np.int64) for _ in range(4)))
-
-    @property
-    def quorum_rate(self) -> Float:
-        """Share of closed votes that reached the quorum."""
-        return _share(self.reached, self.held)
-
-    @property
-    def pass_rate(self) -> Float:
-        """Share of closed votes that passed."""
-        return _share(self.passed, self.held)
 
 
 def _share(part: Int, whole: Int) -> Float:
@@ -222,14 +235,14 @@ class GovernanceState:
         Day from which a delegate is gone, int64 (runs, delegates).
     voted_last
         Who voted on the run's last proposal, bool (runs, agents).
-    wrapped_at_snapshot
-        (row, slot) -> GOPEN of each agent at the snapshot, int64 (agents,), until the votes are cast.
     last
         Figures of the last vote.
-    gopen_supply, gopen_delegated
-        GOPEN today, and the part that somebody may vote with, gwei int64 (runs,).
+    gopen_delegated_gwei
+        GOPEN that somebody may vote with, today, int64 (runs,).
     cost_to_capture_usd
         USD for votes that reach the quorum and outvote the last turnout, at today's price, (runs,).
+    rolls
+        (row, slot) -> electorate of a proposal from its snapshot until it is closed.
     pending
         Executed changes that do not bind yet.
     events
@@ -243,16 +256,55 @@ class GovernanceState:
     leaves_on: Int
     voted_last: Flags
     last: LastVote
-    gopen_supply: Int
-    gopen_delegated: Int
+    gopen_delegated_gwei: Int
     cost_to_capture_usd: Float
-    wrapped_at_snapshot: dict[tuple[int, int], Int] = field(default_factory=dict)
+    rolls: dict[tuple[int, int], Roll] = field(default_factory=dict)
     pending: list[Change] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
     def active_delegates(self, day: int) -> Flags:
         """Return which delegates still vote, bool (runs, delegates)."""
         return np.asarray(self.leaves_on > day)
+
+    @property
+    def turnout_gopen(self) -> Float:
+        """Votes of the last vote over GOPEN supply."""
+        return self.last.turnout_gopen
+
+    @property
+    def turnout_delegated(self) -> Float:
+        """Votes of the last vote over delegated GOPEN."""
+        return self.last.turnout_delegated
+
+    @property
+    def turnout_circulating(self) -> Float:
+        """Votes of the last vote over circulating supply."""
+        return self.last.turnout_circulating
+
+    @property
+    def quorum_margin(self) -> Float:
+        """Counted votes of the last vote over its quorum less 1."""
+        return self.last.quorum_margin
+
+    @property
+    def quorum_rate(self) -> Float:
+        """Share of closed votes that reached the quorum."""
+        return _share(self.last.reached, self.last.held)
+
+    @property
+    def pass_rate(self) -> Float:
+        """Share of closed votes that passed."""
+        return _share(self.last.passed, self.last.held)
+
+    @property
+    def small_votes_share(self) -> Float:
+        """Part of the last vote that belongs to contributors and small holders."""
+        return self.last.small_votes_share
+
+    @property
+    def nakamoto_votes(self) -> Float:
+        """How many voters cast more than half of the last vote."""
+        return self.last.nakamoto_votes
 
     def take_events(self) -> list[Event]:
         """Return the events since the last call and forget them."""
@@ -279,7 +331,6 @@ def begin_state(economy: Economy, runs: Int) -> GovernanceState:
         leaves_on=np.zeros((count, economy.layout.count("delegates")), np.int64),
         voted_last=np.zeros((count, agents), bool),
         last=LastVote.begin(count),
-        gopen_supply=np.zeros(count, np.int64),
-        gopen_delegated=np.zeros(count, np.int64),
+        gopen_delegated_gwei=np.zeros(count, np.int64),
         cost_to_capture_usd=np.full(count, np.nan),
     )

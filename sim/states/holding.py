@@ -136,6 +136,8 @@ class HoldingState:
         Balance weights of holders, int64 (runs, holders): deciles are grouped by them, whatever happens later.
     airdrop_weights, investor_weights, team_weights, trader_weights
         Weights by which a class divides what it receives, int64 (runs, agents of the class).
+    airdropped
+        Of each holder's L1 tokens those of airdrops that are not sold yet, gwei, int64 (runs, holders).
     days_since_receipt
         Days since the last airdrop (or the start), int64 (runs,).
     gopen_supply
@@ -154,6 +156,7 @@ class HoldingState:
     investor_weights: Int
     team_weights: Int
     trader_weights: Int
+    airdropped: Int
     days_since_receipt: Int
     gopen_supply: Int
     staking_paid: Int

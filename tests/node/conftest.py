@@ -1,4 +1,4 @@
-"""Shared oracle of the node tests: one tiny transformers Llama on disk, peft adapters for it, and our own decoder."""
+"""Shared oracle of the node tests: one tiny transformers Llama on disk, and peft adapters for it."""
 
 from __future__ import annotations
 
@@ -46,5 +46,11 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Oracle:
     reference.save_pretrained(folder / "base")
     paths = tuple(folder / f"adapter{i}" for i in range(len(RANKS)))
     for seed, (path, rank) in enumerate(zip(paths, RANKS, strict=True)):
-        make_with_peft(transformers.LlamaForCausalLM.from_pretrained(folder / "base"), path, rank=rank, seed=seed, spread=0.2)
+        make_with_peft(
+            transformers.LlamaForCausalLM.from_pretrained(folder / "base"),
+            path,
+            rank=rank,
+            seed=seed,
+            spread=0.2,
+        )
     return Oracle(reference, folder / "base", paths)

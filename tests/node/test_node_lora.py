@@ -1,4 +1,5 @@
-"""Which adapter served which row: mixed batches equal single ones and peft, slots are pinned, bad uploads are refused."""
+"""Which adapter served which row: mixed batches equal single ones and peft; bad uploads are refused."""
+# ruff: noqa: E402 (imports of torch follow importorskip)
 
 from __future__ import annotations
 
@@ -15,17 +16,21 @@ from safetensors.torch import load_file, save_file
 from models.errors import InputError
 from reference_node.adapters import CONFIG_FILE, WEIGHTS_FILE, random_adapter, read_adapter, save_adapter
 from reference_node.engine import Engine, Request
-from reference_node.lora import AdapterPool, LoraPlan, PoolFull
+from reference_node.lora import AdapterPool, LoraPlan, PoolFullError
 from reference_node.model import KVCache, ModelConfig, random_model
 from reference_node.weights import load_model
 
 pytestmark = [pytest.mark.node, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
-SMALL = ModelConfig(vocab_size=256, hidden_size=64, layers=2, heads=4, kv_heads=2, head_dim=16, intermediate_size=96)
+SMALL = ModelConfig(
+    vocab_size=256, hidden_size=64, layers=2, heads=4, kv_heads=2, head_dim=16, intermediate_size=96
+)
 NEW_TOKENS = 12
 
 
-def small_engine(*, slots: int = 4, batch: int = 8, policy: str = "lru", adapters: int = 6) -> tuple[Engine, list[str]]:
+def small_engine(
+    *, slots: int = 4, batch: int = 8, policy: str = "lru", adapters: int = 6
+) -> tuple[Engine, list[str]]:
     pool = AdapterPool(SMALL, slots=slots, rank_max=16, policy=policy)
     hashes = [pool.add(random_adapter(SMALL, (4, 8, 16)[i % 3], i, gain=20.0)) for i in range(adapters)]
     return Engine(random_model(SMALL, 0, max_length=128), pool, batch_max=batch, length_max=128), hashes
@@ -54,7 +59,12 @@ def test_mixed_batch_equals_each_request_alone_and_peft(oracle):
     for request in requests:
         which = names.index(request.adapter_sha256)
         ids = torch.tensor([request.prompt])
-        settings = {"max_new_tokens": NEW_TOKENS, "do_sample": False, "eos_token_id": None, "attention_mask": torch.ones_like(ids)}
+        settings = {
+            "max_new_tokens": NEW_TOKENS,
+            "do_sample": False,
+            "eos_token_id": None,
+            "attention_mask": torch.ones_like(ids),
+        }
         with wrapped.disable_adapter():
             base = wrapped.generate(input_ids=ids, **settings)
         if which:
@@ -76,7 +86,9 @@ def test_logits_of_a_mixed_decode_equal_peft_within_rounding(oracle, gather):
     rows = [slots[2], -1, slots[0], slots[1], slots[0], -1]
     tokens = torch.randint(0, 512, (6, 9), generator=torch.Generator().manual_seed(9))
     cache = KVCache(model.config, 6, 16, model.embed)
-    model.prefill(tokens[:, :8], cache, 0, LoraPlan(pool, [slot for slot in rows for _ in range(8)], gather=gather))
+    model.prefill(
+        tokens[:, :8], cache, 0, LoraPlan(pool, [slot for slot in rows for _ in range(8)], gather=gather)
+    )
     found = model.decode(tokens[:, 8], torch.full((6,), 8), cache, 9, LoraPlan(pool, rows, gather=gather))
     wrapped = PeftModel.from_pretrained(oracle.reference, oracle.adapters[0], adapter_name="0")
     for i in (1, 2):
@@ -101,7 +113,9 @@ def test_rows_without_adapter_are_bit_identical_to_the_base(gather):
     rows = [-1, slots[0], -1, slots[1], slots[2], -1]
     tokens, positions = torch.arange(6), torch.zeros(6, dtype=torch.int64)
     base = model.decode(tokens, positions, KVCache(SMALL, 6, 8, model.embed), 1)
-    mixed = model.decode(tokens, positions, KVCache(SMALL, 6, 8, model.embed), 1, LoraPlan(pool, rows, gather=gather))
+    mixed = model.decode(
+        tokens, positions, KVCache(SMALL, 6, 8, model.embed), 1, LoraPlan(pool, rows, gather=gather)
+    )
     same = torch.tensor([slot < 0 for slot in rows])
     assert torch.equal(mixed[same], base[same])
     assert not torch.isclose(mixed[~same], base[~same]).all(dim=1).any()
@@ -109,9 +123,13 @@ def test_rows_without_adapter_are_bit_identical_to_the_base(gather):
 
 def test_a_nan_adapter_changes_no_neighbour_and_no_successor_in_its_row():
     engine, hashes = small_engine(batch=2)
-    clean = engine.run([Request("n", prompt(1, 5), 20, hashes[0]), Request("later", prompt(3, 5), 20, hashes[2])])
+    clean = engine.run(
+        [Request("n", prompt(1, 5), 20, hashes[0]), Request("later", prompt(3, 5), 20, hashes[2])]
+    )
     poison = random_adapter(SMALL, 4, 99)
-    poison = replace(poison, sha256="0" * 64, a={key: tensor * float("nan") for key, tensor in poison.a.items()})
+    poison = replace(
+        poison, sha256="0" * 64, a={key: tensor * float("nan") for key, tensor in poison.a.items()}
+    )
     bad = engine.pool.add(poison)
     requests = [
         Request("n", prompt(1, 5), 20, hashes[0]),
@@ -126,12 +144,18 @@ def test_a_nan_adapter_changes_no_neighbour_and_no_successor_in_its_row():
 
 def test_continuous_batching_with_more_adapters_than_slots_serves_every_request_as_alone():
     engine, hashes = small_engine(slots=3, batch=4)
-    requests = [Request(f"r{i}", prompt(i, 3 + i % 5), 1 + (7 * i) % 11, hashes[i % 6] if i % 4 else None) for i in range(24)]
+    requests = [
+        Request(f"r{i}", prompt(i, 3 + i % 5), 1 + (7 * i) % 11, hashes[i % 6] if i % 4 else None)
+        for i in range(24)
+    ]
     mixed = engine.run(requests)
     single, _ = small_engine(slots=1, batch=1)
     alone = single.run(requests)
     assert {key: c.tokens for key, c in mixed.items()} == {key: c.tokens for key, c in alone.items()}
-    assert all(len(c.tokens) == c.request.max_new_tokens and c.adapter_sha256 == c.request.adapter_sha256 for c in mixed.values())
+    assert all(
+        len(c.tokens) == c.request.max_new_tokens and c.adapter_sha256 == c.request.adapter_sha256
+        for c in mixed.values()
+    )
     assert engine.pool.counters["eviction"] > 0
 
 
@@ -140,14 +164,14 @@ def test_a_slot_in_flight_is_never_reused():
     pool = engine.pool
     first = pool.acquire(hashes[0])
     pool.acquire(hashes[1])
-    with pytest.raises(PoolFull, match="all 2 adapter slots"):
+    with pytest.raises(PoolFullError, match="all 2 adapter slots"):
         pool.acquire(hashes[2])
     pool.release(hashes[1])
     assert pool.acquire(hashes[2]) != first
     assert pool.acquire(hashes[0]) == first
     pool.release(hashes[0])
     pool.release(hashes[2])
-    with pytest.raises(PoolFull):
+    with pytest.raises(PoolFullError):
         pool.acquire(hashes[3]), pool.acquire(hashes[4])
 
 
@@ -169,7 +193,10 @@ def test_bad_requests_are_refused_by_name():
     engine, _ = small_engine()
     with pytest.raises(InputError, match="unknown adapter ffff"):
         engine.submit(Request("x", (1,), 1, "ffff"))
-    with pytest.raises(InputError, match=r"prompt of 1 tokens must hold ids from 0 to 255(.|\n)*allowed at least one new"):
+    with pytest.raises(
+        InputError,
+        match=r"prompt of 1 tokens must hold ids from 0 to 255(.|\n)*allowed one new token or more",
+    ):
         engine.submit(Request("x", (256,), 0))
     assert not engine.waiting
 
@@ -193,7 +220,11 @@ def test_round_trip_keeps_the_content_hash_and_repacking_does_not_change_it(tmp_
     save_adapter(made, tmp_path / "one")
     assert read_adapter(tmp_path / "one", SMALL).sha256 == made.sha256
     shutil.copytree(tmp_path / "one", tmp_path / "two")
-    save_file(load_file(tmp_path / "one" / WEIGHTS_FILE), tmp_path / "two" / WEIGHTS_FILE, metadata={"note": "repacked"})
+    save_file(
+        load_file(tmp_path / "one" / WEIGHTS_FILE),
+        tmp_path / "two" / WEIGHTS_FILE,
+        metadata={"note": "repacked"},
+    )
     assert read_adapter(tmp_path / "two", SMALL).sha256 == made.sha256
     assert random_adapter(SMALL, 8, 1, alpha=9.0).sha256 != made.sha256
 
@@ -214,7 +245,9 @@ CONFIG_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), CONFIG_FAULTS, ids=[next(iter(change)) for change, _ in CONFIG_FAULTS])
+@pytest.mark.parametrize(
+    ("change", "message"), CONFIG_FAULTS, ids=[next(iter(change)) for change, _ in CONFIG_FAULTS]
+)
 def test_adapter_settings_that_would_be_served_wrongly_are_refused(tmp_path, change, message):
     save_adapter(random_adapter(SMALL, 8, 1), tmp_path)
     raw = json.loads((tmp_path / CONFIG_FILE).read_text())
@@ -242,7 +275,12 @@ def _integers(tensors: dict) -> dict:
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
-    [(_drop, "is missing"), (_extra, "lm_head.lora_A.weight is not expected"), (_nan, "holds NaN"), (_integers, "is I32")],
+    [
+        (_drop, "is missing"),
+        (_extra, "lm_head.lora_A.weight is not expected"),
+        (_nan, "holds NaN"),
+        (_integers, "is I32"),
+    ],
 )
 def test_adapter_tensors_are_checked_exactly(tmp_path, spoil, message):
     save_adapter(random_adapter(SMALL, 8, 1), tmp_path)

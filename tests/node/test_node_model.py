@@ -1,4 +1,5 @@
 """The decoder computes what transformers' LlamaForCausalLM computes, from the same files."""
+# ruff: noqa: E402 (imports of torch follow importorskip)
 
 from __future__ import annotations
 
@@ -67,11 +68,15 @@ def test_llama3_rotary_scaling_and_tied_head_equal_transformers(tmp_path):
 
 
 def test_random_model_is_seeded_and_counts_its_parameters():
-    small = ModelConfig(vocab_size=64, hidden_size=32, layers=2, heads=2, kv_heads=1, head_dim=16, intermediate_size=48)
+    small = ModelConfig(
+        vocab_size=64, hidden_size=32, layers=2, heads=2, kv_heads=1, head_dim=16, intermediate_size=48
+    )
     one, two, other = (random_model(small, seed, max_length=16) for seed in (5, 5, 6))
     assert torch.equal(one.layers[1].down, two.layers[1].down)
     assert not torch.equal(one.head, other.head)
-    held = [one.embed, one.norm, one.head] + [getattr(layer, name) for layer in one.layers for name in layer.__slots__]
+    held = [one.embed, one.norm, one.head] + [
+        getattr(layer, name) for layer in one.layers for name in layer.__slots__
+    ]
     assert sum(t.numel() for t in held) == small.parameters()
     assert ModelConfig().parameters() == 5_048_576
 
@@ -81,7 +86,10 @@ def test_random_model_is_seeded_and_counts_its_parameters():
     [
         ({"model_type": "qwen2"}, "model_type: 'qwen2' is not supported"),
         ({"attention_bias": True}, "attention_bias: True is not supported"),
-        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rotary scaling 'yarn' is not supported"),
+        (
+            {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}},
+            "rotary scaling 'yarn' is not supported",
+        ),
         ({"num_key_value_heads": 3}, "kv_heads: 3 does not divide heads = 4"),
         ({"vocab_size": 511}, r"tensor lm_head.weight has shape \(512, 64\), expected \(511, 64\)"),
     ],

@@ -94,8 +94,14 @@ def test_log_root_of_the_rfc_examples():
     entries = [unhex(e) for e in ("", "00", "10", "2021", "3031", "40414243")]
     leaves = [log_leaf(e, sha256) for e in entries]
     assert log_root([], sha256).hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    assert log_root(leaves[:1], sha256).hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
-    assert log_root(leaves[:2], sha256).hex() == "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"
+    assert (
+        log_root(leaves[:1], sha256).hex()
+        == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+    )
+    assert (
+        log_root(leaves[:2], sha256).hex()
+        == "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"
+    )
 
 
 @given(st.integers(0, 70))

@@ -1,14 +1,14 @@
 """Base of the contract clients.
 
-Rule decided here: a client method either returns what the contract did or raises `Reverted` with the contract's own
-error; a receipt of a failed transaction never passes silently.
+Rule decided here: a client method either returns what the contract did or raises `Reverted` with the
+contract's own error; a receipt of a failed transaction never passes silently.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from sim.chain.artifacts import Artifact, load
+from sim.chain.artifacts import Artifact, common_abi, load
 
 if TYPE_CHECKING:
     from sim.chain.abi import ContractAbi, Event
@@ -44,7 +44,7 @@ class ContractClient:
         code = artifact.creation_code + artifact.abi.encode_constructor(*arguments)
         receipt = chain.deploy(sender, code)
         if receipt.status == 0 or receipt.contract_address is None:
-            raise artifact.abi.decode_revert(receipt.output, f"{cls.artifact_name} constructor")
+            raise common_abi().decode_revert(receipt.output, f"{cls.artifact_name} constructor")
         return cls(chain, receipt.contract_address)
 
     def transact(self, sender: bytes, function: str, *arguments: object, value: int = 0) -> Receipt:
@@ -57,7 +57,7 @@ class ContractClient:
         """
         receipt = self.chain.send(sender, self.address, self.abi.encode_call(function, *arguments), value)
         if receipt.status == 0:
-            raise self.abi.decode_revert(receipt.output, f"{self.artifact_name}.{function}")
+            raise common_abi().decode_revert(receipt.output, f"{self.artifact_name}.{function}")
         return receipt
 
     def read(self, function: str, *arguments: object) -> Any:
@@ -70,7 +70,7 @@ class ContractClient:
         """
         result = self.chain.call(self.address, self.abi.encode_call(function, *arguments))
         if result.status == 0:
-            raise self.abi.decode_revert(result.output, f"{self.artifact_name}.{function}")
+            raise common_abi().decode_revert(result.output, f"{self.artifact_name}.{function}")
         return self.abi.decode_output(function, result.output)
 
     def events(self, receipt: Receipt, name: str | None = None) -> list[Event]:

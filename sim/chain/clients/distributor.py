@@ -15,8 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What one epoch posts: the attribution log's root and size, the payout root, the cumulative total in wei and the
-    hash of the place where leaves and log can be read.
+    """What one epoch posts.
+
+    Parameters
+    ----------
+    number
+        One more than the epoch before.
+    log_root, log_size
+        Root and size of the attribution log.
+    payout_root
+        Root of the payout tree.
+    total_wei
+        Cumulative funding.
+    uri_hash
+        Hash of the place where leaves and log can be read.
     """
 
     number: int

@@ -94,7 +94,10 @@ class Governor(ContractClient):
     def execute(self, sender: bytes, calls: tuple[Call, ...], description: str) -> Receipt:
         """Execute a queued proposal whose timelock has passed."""
         return self.transact(
-            sender, "execute(address[],uint256[],bytes[],bytes32)", *_lists(calls), keccak(description.encode())
+            sender,
+            "execute(address[],uint256[],bytes[],bytes32)",
+            *_lists(calls),
+            keccak(description.encode()),
         )
 
     def state(self, proposal: int) -> ProposalState:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ParameterChange:
-    """One change of a parameter as the contract's event says it; the old value is empty when there was none."""
+    """One change as the contract's event says it; the old value is empty when there was none."""
 
     name: str
     old: tuple[int, ...]

@@ -6,10 +6,10 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 
 /**
  * @title TrancheVesting, one allocation bucket
- * @dev Cumulative floor: with allocation A, part T paid from `start`, dates d_1 < ... < d_n and cumulative numerators
+ * @dev Cumulative floor: with allocation A, part T free from `start`, dates d_1 < ... < d_n and cumulative numerators
  * w_1 <= ... <= w_n = D,
  *
- *   vested(t) = T + floor((A - T) / unit * w_k / D) * unit,   k = number of dates <= t   (0 before `start`)
+ *   vested(t) = (T from `start` on) + floor((A - T) / unit * w_k / D) * unit,   k = number of dates <= t
  *
  * so rounding never drifts and the last date closes at exactly A. n equal instalments have w_k = k and D = n; a
  * catch-up at a cliff has a first numerator above one; piecewise rates have unequal steps; a table of amounts has
@@ -62,7 +62,7 @@ contract TrancheVesting {
         }
         if (tgePart_ > allocation_) revert TgePartAboveAllocation(tgePart_, allocation_);
         if (dates_.length != numerators_.length) revert LengthMismatch(dates_.length, numerators_.length);
-        _checkTable(start_, dates_, numerators_);
+        _checkTable(dates_, numerators_);
         uint64 last = numerators_.length == 0 ? 0 : numerators_[numerators_.length - 1];
         if (tgePart_ < allocation_ && (denominator_ == 0 || last != denominator_)) {
             revert NeverVestsFully(last, denominator_);
@@ -92,19 +92,19 @@ contract TrancheVesting {
     }
 
     function vestedAmount(uint64 timestamp) public view returns (uint256) {
-        if (timestamp < start) return 0;
         uint256 k = _instalmentsUntil(timestamp);
-        return _vestingSchedule(k == 0 ? 0 : _numerators[k - 1]);
+        uint256 instalments_ = k == 0 ? 0 : _vestingSchedule(_numerators[k - 1]);
+        return timestamp < start ? instalments_ : tgePart + instalments_;
     }
 
     function instalments() external view returns (uint64[] memory dates, uint64[] memory numerators) {
         return (_dates, _numerators);
     }
 
-    /// @dev The one formula, apart from storage lookups: multiply before dividing, floor once, in units.
+    /// @dev The one formula, apart from storage lookups: multiply before dividing, floor once, in units. A schedule
+    /// without instalments has denominator 0 and never gets here.
     function _vestingSchedule(uint256 numerator) internal view returns (uint256) {
-        if (numerator == 0) return tgePart;
-        return tgePart + ((allocation - tgePart) / unit) * numerator / denominator * unit;
+        return ((allocation - tgePart) / unit) * numerator / denominator * unit;
     }
 
     /// @dev Number of dates at or before `timestamp`, by bisection.
@@ -117,19 +117,12 @@ contract TrancheVesting {
         }
     }
 
-    function _checkTable(uint64 start_, uint64[] memory dates_, uint64[] memory numerators_) private pure {
-        uint64 previousDate = start_;
-        uint64 previousNumerator = 0;
-        for (uint256 i = 0; i < dates_.length; ++i) {
-            bool first = i == 0;
-            if (dates_[i] < previousDate || (!first && dates_[i] == previousDate)) {
-                revert DatesNotIncreasing(i, previousDate, dates_[i]);
+    function _checkTable(uint64[] memory dates_, uint64[] memory numerators_) private pure {
+        for (uint256 i = 1; i < dates_.length; ++i) {
+            if (dates_[i] <= dates_[i - 1]) revert DatesNotIncreasing(i, dates_[i - 1], dates_[i]);
+            if (numerators_[i] < numerators_[i - 1]) {
+                revert NumeratorsDecreasing(i, numerators_[i - 1], numerators_[i]);
             }
-            if (numerators_[i] < previousNumerator) {
-                revert NumeratorsDecreasing(i, previousNumerator, numerators_[i]);
-            }
-            previousDate = dates_[i];
-            previousNumerator = numerators_[i];
         }
     }
 }

@@ -1,0 +1,188 @@
+"""Sweeps of the bench: decode steps, prefills, adapter loads.
+
+Variants are interleaved inside each round, the first round is dropped, figures are medians over rounds, every
+sample is kept. Sweeps time the engine's own step (plan, forward, choice of token, bookkeeping), not a bare
+forward, because the simulator has to predict the engine. Context is held fixed by rewinding rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.serving import decode_bytes, decode_flops, roofline_step_ms
+from reference_node.adapters import read_adapter, save_adapter
+from reference_node.engine import Engine, Request
+from reference_node.lora import AdapterPool
+from reference_node.measure import Progress, Rig, prompt_of, timed_ms
+from reference_node.profile import AdapterLoad, DecodeRow, PrefillRow
+
+
+class DecodeSweep:
+    """Decode steps over batch x context x (distinct adapters, rank); call `round` repeatedly, then `rows`."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.engines = {(b, c): _warm_engine(rig, b, c) for b in rig.plan.batches for c in rig.plan.contexts}
+        self.samples: dict[tuple[int, int, int, int], list[list[float]]] = {}
+
+    def round(self) -> None:
+        """Time every setting once more."""
+        for (batch, context), engine in self.engines.items():
+            for distinct, rank in self.rig.plan.adapter_counts(batch):
+                times = _time_steps(self.rig, engine, distinct, rank)
+                self.samples.setdefault((batch, context, distinct, rank), []).append(times)
+
+    def rows(self) -> list[DecodeRow]:
+        """Return one row per setting, the first round left out."""
+        return [
+            _decode_row(self.rig, key, rounds[1:], self.samples[key[0], key[1], 0, 0][1:])
+            for key, rounds in self.samples.items()
+        ]
+
+
+class PrefillSweep:
+    """Admission of prompts, each with its own adapter, up to their first token; used like `DecodeSweep`."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig, self.engine = rig, rig.engine(max(rig.plan.prefill_batches))
+        self.names = [rig.pool.add(a) for a in rig.adapters[rig.plan.ranks[-1]][: self.engine.batch_max]]
+        self.samples: dict[tuple[int, int], list[list[float]]] = {}
+
+    def round(self) -> None:
+        """Time every setting once more."""
+        for tokens in self.rig.plan.prefill_tokens:
+            for batch in self.rig.plan.prefill_batches:
+                requests = [
+                    Request(f"p{i}", prompt_of(self.rig, i, tokens), 1, self.names[i]) for i in range(batch)
+                ]
+                times = _time_prompts(self.engine, requests)
+                self.samples.setdefault((tokens, batch), []).append(times)
+
+    def rows(self) -> list[PrefillRow]:
+        """Return one row per setting, the first round left out."""
+        return [_prefill_row(setting, rounds[1:]) for setting, rounds in self.samples.items()]
+
+
+def _warm_engine(rig: Rig, batch: int, context: int) -> Engine:
+    engine = rig.engine(batch, context + rig.plan.steps + 2)
+    for row in range(batch):
+        engine.submit(Request(f"row{row}", prompt_of(rig, row, context - 1), rig.plan.steps + 2))
+    engine.step()
+    _rewind(engine)
+    return engine
+
+
+def _time_steps(rig: Rig, engine: Engine, distinct: int, rank: int) -> list[float]:
+    """Return durations (ms) of `plan.steps` steps, adapters dealt to rows in turn, unsorted as in service."""
+    rows = len(engine.running)
+    names = [rig.pool.add(adapter) for adapter in rig.adapters[rank][:distinct]] if distinct else []
+    engine.reassign([names[row % distinct] if distinct else None for row in range(rows)])
+    engine.step()  # builds the plan, touches the adapters
+    _rewind(engine)
+    times = [timed_ms(engine.step, rig.model.device) for _ in range(rig.plan.steps)]
+    _rewind(engine)
+    engine.reassign([None] * rows)  # unpins, because all engines of the sweep share one pool
+    return times
+
+
+def _rewind(engine: Engine) -> None:
+    for entry in engine.running:
+        del entry.tokens[1:], entry.token_times_s[1:]
+
+
+def _decode_row(
+    rig: Rig, key: tuple[int, int, int, int], rounds: list[list[float]], base: list[list[float]]
+) -> DecodeRow:
+    batch, context, distinct, rank = key
+    flat = [sample for one in rounds for sample in one]
+    p50 = float(np.median([np.median(one) for one in rounds]))
+    ratio = float(np.median([np.median(b) / np.median(o) for b, o in zip(base, rounds, strict=True)]))
+    return DecodeRow(
+        batch=batch,
+        distinct_adapters=distinct,
+        rank=rank,
+        context=context,
+        tok_s=round(1e3 * batch / p50, 2),
+        step_ms_p50=round(p50, 5),
+        step_ms_p99=round(float(np.percentile(flat, 99)), 5),
+        ratio_to_base=round(ratio, 4),
+        fraction_of_roofline=round(roofline_ms(rig, batch, distinct, rank, context) / p50, 4),
+        samples_ms=[round(sample, 5) for sample in flat],
+    )
+
+
+def roofline_ms(rig: Rig, batch: int, distinct: int, rank: int, context: int) -> float:
+    """Return the shortest step that the measured ceilings of this device allow."""
+    config, size = rig.plan.config, rig.model.embed.element_size()
+    streamed, per_adapter = config.streamed_parameters(), rig.pool.nbytes_per_adapter(rank)
+    kv = 2 * config.layers * config.kv_heads * config.head_dim * size
+    moved = decode_bytes(streamed * size, per_adapter, distinct, kv, batch, context)
+    work = decode_flops(
+        streamed, per_adapter / size, batch, context, config.heads * config.head_dim, config.layers
+    )
+    return float(roofline_step_ms(moved, work, rig.bandwidth, rig.flops))
+
+
+def _time_prompts(engine: Engine, requests: list[Request]) -> list[float]:
+    """Return each request's time (ms) to its first token."""
+    return [1e3 * (done.token_times_s[0] - done.submitted_s) for done in engine.run(requests).values()]
+
+
+def _prefill_row(setting: tuple[int, int], rounds: list[list[float]]) -> PrefillRow:
+    tokens, batch = setting
+    flat = [sample for one in rounds for sample in one]
+    whole = float(np.median([max(one) for one in rounds]))
+    return PrefillRow(
+        tokens=tokens,
+        batch=batch,
+        tok_s=round(1e3 * tokens * batch / whole, 2),
+        ttft_ms_p50=round(float(np.median(flat)), 5),
+        ttft_ms_p99=round(float(np.percentile(flat, 99)), 5),
+        samples_ms=[round(sample, 5) for sample in flat],
+    )
+
+
+def measure_adapter_load(rig: Rig, scratch: Path, progress: Progress) -> AdapterLoad:
+    """Time how an adapter gets ready: on the device, from host memory, from disk; and validation alone."""
+    progress("adapter loads")
+    plan, rank = rig.plan, rig.plan.ranks[-1]
+    device, dtype = rig.model.device, rig.model.dtype
+    folders = [scratch / f"adapter{i}" for i in range(plan.repeats * 2 + 2)]
+    for folder, adapter in zip(folders, rig.adapters[rank], strict=False):
+        save_adapter(adapter, folder)
+    warm = AdapterPool(plan.config, slots=1, rank_max=rank, device=device, dtype=dtype)
+    cold = AdapterPool(plan.config, slots=1, rank_max=rank, host_slots=1, device=device, dtype=dtype)
+    host = list(_acquire_ms(warm, [warm.register(f) for f in folders], device))[1:]
+    disk = list(_acquire_ms(cold, [cold.register(f) for f in folders], device))[1:]
+    last = warm.register(folders[-1])
+    hits = [_hit_ms(warm, last) for _ in range(50)]
+    checks = [
+        timed_ms(lambda f=folder: read_adapter(f, plan.config), torch.device("cpu")) for folder in folders
+    ][1:]
+    return AdapterLoad(
+        gpu_hit_ms=round(float(np.median(hits)), 6),
+        host_to_gpu_ms_p50=round(float(np.median(host)), 5),
+        host_to_gpu_ms_p99=round(float(np.percentile(host, 99)), 5),
+        disk_to_gpu_ms_p50=round(float(np.median(disk)), 5),
+        disk_to_gpu_ms_p99=round(float(np.percentile(disk, 99)), 5),
+        validate_ms=round(float(np.median(checks)), 5),
+    )
+
+
+def _acquire_ms(pool: AdapterPool, names: list[str], device: torch.device) -> Iterator[float]:
+    for name in names:
+        yield timed_ms(lambda n=name: pool.acquire(n), device)
+        pool.release(name)
+
+
+def _hit_ms(pool: AdapterPool, name: str) -> float:
+    """Return the time of one acquisition of an adapter that is already in its slot."""
+    pool.acquire(name)
+    elapsed = timed_ms(lambda: pool.acquire(name), torch.device("cpu"))
+    pool.release(name)
+    pool.release(name)
+    return elapsed

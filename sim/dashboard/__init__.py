@@ -1,0 +1,1 @@
+"""Dashboard: Streamlit pages over run directories (documentation: docs/dashboard.md)."""

@@ -1,0 +1,91 @@
+"""Worker: computes one unit of work in its own process and lands it.
+
+Rule decided here: a worker gets everything by value and shares nothing but the run directory, so that a unit
+gives the same rows wherever and however often it is computed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.chain.journal import ReconciliationError
+from sim.experiment.failures import CheckFailed
+from sim.experiment.plan import Unit
+from sim.experiment.progress import Reporter
+from sim.experiment.twins import TWINS
+from sim.identities import IdentityBroken
+from sim.ledger import FlowRefused
+from sim.results.shards import BASE, land
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.witness import Witness
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A unit with all that it needs.
+
+    Parameters
+    ----------
+    economy
+        Static data of the base arm.
+    unit
+        What to compute.
+    chain
+        Whether the witness run executes on chain.
+    directory
+        The run directory.
+    reporter
+        Where progress is written.
+    """
+
+    economy: Economy
+    unit: Unit
+    chain: bool
+    directory: Path
+    reporter: Reporter
+
+
+def compute(job: Job) -> str:
+    """Compute a unit, land it and return its name.
+
+    Raises
+    ------
+    CheckFailed
+        If an identity is broken, the ledger refuses a move, or ledger and chain disagree.
+    """
+    try:
+        return _compute(job)
+    except (IdentityBroken, FlowRefused, ReconciliationError) as error:
+        raise CheckFailed(str(error)) from error
+
+
+def _compute(job: Job) -> str:
+    from sim.engine import run_batch
+
+    unit, days = job.unit, job.economy.days
+    economy = job.economy if unit.arm == BASE else TWINS[unit.arm](job.economy)
+    weight = unit.weight(job.chain)
+    began = time.monotonic()
+    result = run_batch(
+        economy,
+        np.array(unit.runs, np.int64),
+        witness=unit.runs[0] if unit.witness else None,
+        chain=_open_chain(economy) if unit.witness and job.chain else None,
+        on_day=lambda day: job.reporter.day(unit.name, weight, day, days),
+    )
+    land(job.directory, unit.arm, result, economy.scenario.start, time.monotonic() - began)
+    return unit.name
+
+
+def _open_chain(economy: Economy) -> Witness:
+    """Return fresh chains for the witness run; the EVM loads here and nowhere else."""
+    from sim.witness import Witness
+
+    return Witness(economy)

@@ -1,0 +1,174 @@
+"""Attribution: the contributors' part of the bills, by influence over deduplicated clusters.
+
+Rules decided here. On the first day of a month an audit looks for copied data, disputes open, and the
+month's weights are fixed: a DataNet's share of each query class from the influence profile, divided inside
+the DataNet by the value of each cluster (policy in `models/attribution.py`). Every day the pots of all
+classes are divided by them. The part of answers on which no data had influence goes to the treasury. Found
+copiers are paid nothing more and slashed once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.attribution import cluster_values, integer_weights, mixed_weights, payouts, slashed
+from sim import draws
+from sim.draws import Decision
+from sim.influence import month_shares
+from sim.ledger import at, move
+from sim.payouts import credit
+from sim.rates import begins_month, on
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.world import World
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+
+def advance(world: World, economy: Economy) -> None:
+    """Audit and weigh once a month, decide disputes, divide the day's pots (flows A1 to A3)."""
+    if begins_month(world, economy):
+        _audit(world, economy)
+        _open_disputes(world, economy)
+        _weigh(world, economy)
+    _decide_disputes(world, economy)
+    _divide(world)
+
+
+def _uniform(world: World, economy: Economy, decision: Decision) -> Float:
+    count = world.layout.count("contributors")
+    return draws.uniform(economy.seed, decision, world.runs, world.day, "contributors", count)
+
+
+def _hidden(world: World) -> Bool:
+    """Return the active copiers that nobody has found."""
+    usage = world.usage
+    copies = usage.contributors.origin != np.arange(usage.contributors.origin.shape[1])
+    return np.asarray(copies & usage.contributor_active & ~usage.detected)
+
+
+def _audit(world: World, economy: Economy) -> None:
+    """Find copied data by its likeness to what is registered."""
+    found = _uniform(world, economy, Decision.CONTRIBUTOR_ATTACK) < float(
+        economy.scenario.attribution.detection.value
+    )
+    _punish(world, economy, _hidden(world) & found)
+
+
+def _punish(world: World, economy: Economy, guilty: Bool) -> None:
+    """Mark copiers as found and slash their stake (flow A2)."""
+    if not guilty.any():
+        return
+    world.usage.detected |= guilty
+    part = slashed(
+        world.agent_balance("stake", "contributors"), on(world, "attribution.slash.duplicate"), guilty
+    )
+    target = "burned.l2" if economy.scenario.attribution.slash.to == "burn" else "treasury.l2"
+    move(world, "A2", at("stake", "contributors"), at(target), part)
+
+
+def _open_disputes(world: World, economy: Economy) -> None:
+    """Let owners of copied data put up a bond and ask for a decision (flow A3)."""
+    usage, terms = world.usage, economy.scenario.attribution.dispute
+    asking = _uniform(world, economy, Decision.CONTRIBUTOR_DISPUTE) < float(terms.rate.value)
+    disputed = _hidden(world) & asking & (usage.dispute_day == 0)
+    if not disputed.any():
+        return
+    usage.dispute_day[disputed] = world.day + terms.window.value.days
+    wallet = world.agent_balance("wallet.l2", "contributors")
+    bond = np.where(_owners(world, disputed), np.minimum(wallet, int(terms.bond.value)), 0)
+    move(world, "A3", at("wallet.l2", "contributors"), at("bond", "contributors"), bond)
+
+
+def _owners(world: World, disputed: Bool) -> Bool:
+    """Return whose data the disputed contributors copied."""
+    out = np.zeros_like(disputed)
+    run, copier = np.nonzero(disputed)
+    out[run, world.usage.contributors.origin[run, copier]] = True
+    return out
+
+
+def _decide_disputes(world: World, economy: Economy) -> None:
+    """Decide what falls due today; an owner gets the bond back when none of their disputes is open."""
+    usage = world.usage
+    due = usage.dispute_day == world.day
+    if world.day == 0 or not due.any():
+        return
+    usage.dispute_day[due] = 0
+    found = _uniform(world, economy, Decision.CONTRIBUTOR_DISPUTE) < float(
+        economy.scenario.attribution.detection.value
+    )
+    _punish(world, economy, due & found & ~usage.detected)
+    waiting = _owners(world, usage.dispute_day > 0)
+    bond = np.where(waiting, 0, world.agent_balance("bond", "contributors"))
+    move(world, "A3", at("bond", "contributors"), at("wallet.l2", "contributors"), bond)
+
+
+def _weigh(world: World, economy: Economy) -> None:
+    """Fix the month's weights of every contributor in every query class."""
+    usage, traits = world.usage, world.usage.contributors
+    shares = _datanet_shares(world, economy)
+    value = _values(world, economy)
+    runs, count = value.shape
+    nets = shares.shape[2]
+    flat = np.arange(runs)[:, None] * nets + traits.datanet
+    whole = np.bincount(flat.ravel(), weights=value.ravel(), minlength=runs * nets)
+    inside = value / np.maximum(whole[flat], np.finfo(np.float64).tiny)
+    rows = [np.take_along_axis(shares[:, k], traits.datanet, axis=1) * inside for k in range(shares.shape[1])]
+    weights = integer_weights(np.stack(rows, axis=1).reshape(-1, count))
+    usage.class_weights = weights.reshape(runs, shares.shape[1], count)
+
+
+def _datanet_shares(world: World, economy: Economy) -> Float:
+    """Return each DataNet's share of each class this month, (runs, classes, DataNets).
+
+    DataNet d belongs to class d mod classes and has rank d // classes there; ranks that the profile lacks
+    earn nothing.
+    """
+    profile, nets = world.usage.influence, economy.scenario.agents.contributors.datanets
+    classes, ranks = profile.mean_shares.shape
+    normal = draws.normal(
+        economy.seed, Decision.ATTRIBUTION_SHARES, world.runs, world.day, "world", classes * ranks
+    ).reshape(world.count, classes, ranks)
+    drawn = month_shares(profile, normal)
+    out = np.zeros((world.count, classes, nets))
+    for net in range(min(nets, classes * ranks)):
+        out[:, net % classes, net] = drawn[:, net % classes, net // classes]
+    return out
+
+
+def _values(world: World, economy: Economy) -> Float:
+    """Return the value of every active cluster above the noise floor, at its first registration."""
+    usage, traits = world.usage, world.usage.contributors
+    honest = usage.contributor_active & ~traits.noise
+    mean = np.where(honest, traits.size, 0.0).sum(axis=1) / np.maximum(honest.sum(axis=1), 1)
+    floor = float(economy.scenario.attribution.noise_floor.value) * mean
+    # what noise seems to be worth scatters around the floor
+    chance = 2.0 * floor[:, None] * _uniform(world, economy, Decision.CONTRIBUTOR_INFLUENCE)
+    score = np.where(usage.contributor_active, np.where(traits.noise, chance, traits.size), 0.0)
+    itself = np.arange(score.shape[1])
+    clusters = np.where(usage.detected, traits.origin, itself)
+    return cluster_values(score, clusters, usage.detected, floor)
+
+
+def _divide(world: World) -> None:
+    """Divide the day's pots; nothing of them stays behind."""
+    usage = world.usage
+    nobody = usage.class_pot // 10_000 * usage.influence.no_influence_bps
+    nobody += usage.class_pot % 10_000 * usage.influence.no_influence_bps // 10_000
+    weights = mixed_weights(usage.class_pot - nobody, usage.class_weights)
+    unowned = nobody.sum(axis=1)
+    paid, left = payouts(world.dust - unowned, weights)
+    unowned += left
+    move(world, "A1", at("distributor"), at("treasury.l2"), unowned)
+    world.dust -= unowned + paid.sum(axis=1)
+    credit(world, "contributors", paid)
+    usage.class_pot[:] = 0
+    earning = weights.any(axis=1)
+    usage.contributor_weights[earning] = weights[earning]

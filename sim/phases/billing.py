@@ -1,0 +1,157 @@
+"""Billing: the day's use out of prepaid credit, and each bill's parts to where they belong.
+
+Rules decided here. A bill is one user's use of one model on one day: tokens in and out with one floor, and
+a day's part of the monthly access price where the user's models are paid ones (the price over the days of
+the calendar month, so that a whole month of use pays the whole price). Every user is served the same share
+of what they asked for. The platform part pays the operators' claim, served tokens at the posted rate,
+before the treasury gets the rest. What was booked is compared with the formula on the day's sums, so that a
+swapped split stops the run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.fees import Split, SplitRule, pay_operators, split, split_bounds, token_fee
+from models.operators import claim_gwei
+from sim.ledger import at, move
+from sim.payouts import credit
+from sim.rates import Rates, rate_gwei, rates_of, split_rule
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.world import World
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+
+ACCOUNT_OF = {
+    "platform": "operators_pot and treasury.l2",
+    "burn": "burned.l2",
+    "model": "distributor (model part)",
+    "stakers": "staking_rewards",
+    "contributors": "distributor (contributors' part)",
+}
+"""Where each part of a bill is booked."""
+
+
+class SplitBroken(RuntimeError):  # noqa: N818 - named after what happened
+    """A part of the day's bills went where no split of them can have put it."""
+
+
+def advance(world: World, economy: Economy) -> None:
+    """Bill every user and split the bills (flows B1 to B6)."""
+    usage, rates = world.usage, rates_of(world, economy)
+    if not rates.sold.any():
+        return
+    tokens, access = _bills(world, rates)
+    bills = tokens + access
+    parts = split(bills, split_rule(world, economy))
+    move(world, "B1", at("prepaid", "users"), at("clearing"), bills)
+    _book(world, economy, parts)
+    usage.bills = np.count_nonzero(bills, axis=1)
+    usage.fee_gross_gwei = bills.sum(axis=1)
+    usage.fee_net_gwei = usage.fee_gross_gwei - usage.platform_gwei
+    usd = tokens.sum(axis=1) / 1e9 * world.price_usd
+    served = usage.tokens_served
+    usage.fee_usd_per_1m = np.divide(usd * 1e6, served, out=np.full(world.count, np.nan), where=served > 0)
+    audit(world, split_rule(world, economy))
+
+
+def _bills(world: World, rates: Rates) -> tuple[Int, Int]:
+    """Return token fees and access fees, gwei (runs, users), together never more than the credit."""
+    usage = world.usage
+    tokens_in = _served(usage.demand_in, usage.serving.served_in)
+    tokens_out = _served(usage.demand_out, usage.serving.served_out)
+    held = world.agent_balance("prepaid", "users")
+    fee = np.minimum(token_fee(tokens_in, tokens_out, rates.input[:, None], rates.output[:, None]), held)
+    paying = (usage.users.paid < rates.paid_level[:, None]) & (tokens_in + tokens_out > 0)
+    access = np.where(paying, np.minimum(rates.access[:, None], held - fee), 0)
+    return fee, access
+
+
+def _served(asked: Int, served: Float) -> Int:
+    """Return each user's served tokens: all have the same share of what they asked for."""
+    total = asked.sum(axis=1)
+    share = np.divide(served, total, out=np.zeros(len(total)), where=total > 0)
+    return np.asarray((asked * np.minimum(share, 1.0)[:, None]).astype(np.int64))
+
+
+def _book(world: World, economy: Economy, parts: Split) -> None:
+    """Move the parts out of clearing."""
+    usage = world.usage
+    usage.platform_gwei, usage.burned_gwei = parts.platform.sum(axis=1), parts.burn.sum(axis=1)
+    pay = economy.scenario.operator_pay
+    claim = claim_gwei(
+        np.floor(usage.tokens_served).astype(np.int64), rate_gwei(world, "operator_pay.rate", pay.rate.unit)
+    )
+    from_platform = usage.platform_gwei if "platform" in pay.from_ else np.zeros_like(usage.platform_gwei)
+    paid, _, missing = pay_operators(from_platform, claim)
+    usage.operator_shortfall = missing if "emission.operators" in pay.from_ else np.zeros_like(missing)
+    move(world, "B2", at("clearing"), at("operators_pot"), paid)
+    move(world, "B2", at("clearing"), at("treasury.l2"), usage.platform_gwei - paid)
+    _pay_builders(world, parts.parts["model"])
+    move(world, "B4", at("clearing"), at("staking_rewards"), parts.parts["stakers"].sum(axis=1))
+    _fill_pots(world, parts.parts["contributors"])
+    move(world, "B6", at("clearing"), at("burned.l2"), usage.burned_gwei)
+
+
+def _pay_builders(world: World, amounts: Int) -> None:
+    """Credit each bill's model part to the builder who owns the model (flow B3)."""
+    runs, builders = world.count, world.layout.count("builders")
+    earned = np.zeros(runs * builders, np.int64)
+    owner = (np.arange(runs) * builders)[:, None] + world.usage.model_owner
+    np.add.at(earned, owner.ravel(), amounts.ravel())
+    by_builder = earned.reshape(runs, builders)
+    move(world, "B3", at("clearing"), at("distributor"), amounts.sum(axis=1))
+    credit(world, "builders", by_builder)
+    earning = by_builder.any(axis=1)
+    world.usage.builder_weights[earning] = by_builder[earning]
+
+
+def _fill_pots(world: World, amounts: Int) -> None:
+    """Put the contributors' part aside by query class (flow B5); attribution divides it."""
+    usage = world.usage
+    for k in range(usage.class_pot.shape[1]):
+        usage.class_pot[:, k] = np.where(usage.users.query_class == k, amounts, 0).sum(axis=1)
+    total = usage.class_pot.sum(axis=1)
+    move(world, "B5", at("clearing"), at("distributor"), total)
+    world.dust += total
+
+
+def audit(world: World, rule: SplitRule) -> None:
+    """Compare what the journal booked today with the split in force.
+
+    Parameters
+    ----------
+    world
+        The world after billing.
+    rule
+        The split in force.
+
+    Raises
+    ------
+    SplitBroken
+        If a part lies outside what floors can explain; names account, day and run.
+    """
+    runs = world.count
+
+    def booked(flow: str) -> Int:
+        return world.journal.flow_total(flow, runs)
+
+    totals = {
+        "platform": booked("B2"),
+        "burn": booked("B6"),
+        "model": booked("B3"),
+        "stakers": booked("B4"),
+        "contributors": booked("B5"),
+    }
+    for wrong in split_bounds(booked("B1"), world.usage.bills, rule, totals):
+        account = ACCOUNT_OF[wrong.payee]
+        raise SplitBroken(
+            f"day {world.day}, run {int(world.runs[wrong.row])}: {account} got {wrong.booked} "
+            f"gwei of the bills; the split gives {wrong.expected}, give or take {wrong.tolerance}"
+        )

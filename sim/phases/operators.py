@@ -1,0 +1,129 @@
+"""Operators: pay against the USD cost of machines, sales that cover it, and who enters or leaves.
+
+Rules decided here. The operators' pot is paid out every day by replicas. A replica costs the fleet's mean
+price per hour times its operator's factor; who sells to cover withdraws, every few days, what the costs since
+then need. Once the margin, of the last 30 days and of the last day alike, was beyond a threshold on each of N
+days, an operator adds or takes away a replica at a keyed chance of 1/N a day; a fleet without replicas stays
+so. What contributors and builders withdrew is sold here too, before the day's market.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.apportion import apportion
+from models.operators import days_in_a_row, leaving, margin
+from sim import draws
+from sim.draws import Decision
+from sim.ledger import at, move
+from sim.payouts import order_sales
+from sim.rates import rates_of
+from sim.states.usage import MARGIN_DAYS
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.world import World
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+
+def advance(world: World, economy: Economy) -> None:
+    """Pay operators (flow O1), book costs, order sales, let operators enter and leave."""
+    if rates_of(world, economy).sold.any():
+        paid = _pay(world)
+        _cost(world, economy, paid)
+        _enter_and_leave(world, economy)
+    if economy.scenario.agents.operators.sell_to_cover:
+        _cover(world, economy)
+    for name in ("operators", "contributors", "builders"):
+        order_sales(world, name)
+
+
+def _pay(world: World) -> Int:
+    """Pay the pot out by replicas and return the payments, gwei (runs, operators)."""
+    paid = apportion(world.world_balance("operators_pot"), world.usage.replicas)
+    move(world, "O1", at("operators_pot"), at("wallet.l2", "operators"), paid)
+    return paid
+
+
+def usd_per_replica_day(economy: Economy) -> float:
+    """Return the fleet's mean price of one replica and day in USD."""
+    fleet = economy.scenario.serving.fleet
+    total = sum(part.count for part in fleet)
+    return 24.0 * sum(part.count * float(part.price.value) for part in fleet) / total
+
+
+def _cost(world: World, economy: Economy, paid: Int) -> None:
+    """Book the day's cost and the margin of the last 30 days."""
+    usage, unit = world.usage, usd_per_replica_day(economy)
+    costs = usage.replicas * usage.cost_factor * unit
+    usage.uncovered_usd += costs
+    usage.serving_cost_usd = costs.sum(axis=1)
+    world.usd.add("operators", "serving cost", np.floor(usage.serving_cost_usd * 1e6).astype(np.int64))
+    replicas = usage.replicas.sum(axis=1)
+    slot, one = world.day % MARGIN_DAYS, np.maximum(replicas, 1)
+    usage.revenue_ring[:, slot] = paid.sum(axis=1) / 1e9 * world.price_usd / one
+    usage.cost_ring[:, slot] = np.where(replicas > 0, unit, 0.0)
+    factor = (usage.replicas * usage.cost_factor).sum(axis=1) / one
+    spent = usage.cost_ring.sum(axis=1)
+    whole = margin(usage.revenue_ring.sum(axis=1), spent * factor)
+    usage.operator_margin = np.where((replicas > 0) & (spent > 0), whole, np.nan)
+
+
+def _enter_and_leave(world: World, economy: Economy) -> None:
+    """Count days beyond the thresholds, then add and take away replicas."""
+    usage, rule = world.usage, economy.scenario.serving.enter_leave
+    above, below = _beyond(world, float(rule.enter_above.value), float(rule.leave_below.value))
+    usage.days_above = days_in_a_row(usage.days_above, above)
+    usage.days_below = days_in_a_row(usage.days_below, below)
+    after = max(rule.after.value.days, 1)
+    enters = (usage.days_above >= after) & _chance(world, economy, Decision.OPERATOR_ENTRY, after)
+    ready = (usage.days_below >= after) & _chance(world, economy, Decision.OPERATOR_EXIT, after)
+    leaves = leaving(usage.replicas, ready, int(rule.keep.value))
+    usage.replicas = usage.replicas + enters - leaves
+    usage.days_above[enters] = 0
+    usage.days_below[leaves] = 0
+
+
+def _beyond(world: World, high: float, low: float) -> tuple[Bool, Bool]:
+    """Return whose margin is above `high` with one more replica, and below `low`, both by month and by day.
+
+    The last day counts beside the month because others' entries and exits are already in it.
+    """
+    usage, slot = world.usage, world.day % MARGIN_DAYS
+    replicas = usage.replicas.sum(axis=1)
+    shared = replicas / (replicas + 1.0)  # the pay of all replicas falls to one more
+    above, below = np.ones(usage.replicas.shape, bool), np.ones(usage.replicas.shape, bool)
+    for revenue, spent in (
+        (usage.revenue_ring.sum(axis=1), usage.cost_ring.sum(axis=1)),
+        (usage.revenue_ring[:, slot], usage.cost_ring[:, slot]),
+    ):
+        cost = spent[:, None] * usage.cost_factor
+        above &= (cost > 0) & (margin((revenue * shared)[:, None], cost) > high)
+        below &= (cost > 0) & (margin(revenue[:, None], cost) < low)
+    return above, below
+
+
+def _chance(world: World, economy: Economy, decision: Decision, days: int) -> Bool:
+    """Return who acts today, each at a keyed chance of one in `days`, so that not all act at once."""
+    count = world.layout.count("operators")
+    u = draws.uniform(economy.seed, decision, world.runs, world.day, "operators", count)
+    return np.asarray(u < 1.0 / days)
+
+
+def _cover(world: World, economy: Economy) -> None:
+    """Plan the withdrawal of what the costs since the last one need."""
+    usage = world.usage
+    if world.day % max(economy.scenario.agents.operators.settle_every.value.days, 1):
+        return
+    needed = np.floor(usage.uncovered_usd * 1e9 / world.price_usd[:, None])
+    held = world.agent_balance("wallet.l2", "operators")
+    planned = np.minimum(needed, held).astype(np.int64)
+    usage.to_withdraw[:, world.layout.slice("operators")] = planned
+    covered = planned / 1e9 * world.price_usd[:, None]
+    usage.uncovered_usd = np.maximum(usage.uncovered_usd - covered, 0.0)

@@ -1,0 +1,42 @@
+"""Screen: the headline as a table for a terminal.
+
+Rule decided here: the same numbers as in the documents, without colour where the output is no terminal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.report.text import interval, number
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sim.report.headline import Headline
+
+
+def headline_table(head: Headline) -> Table:
+    """Return the headline as a rich table, with a rule between its eight rows."""
+    from rich.table import Table
+
+    table = Table(title=f"{head.runs} runs: median, 5 to 95 %", title_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("number", overflow="fold")
+    table.add_column("unit")
+    for day in (head.as_of, head.last):
+        table.add_column(str(day), justify="right")
+        table.add_column("5 to 95 %", justify="right")
+    table.add_column("weakest input")
+    shown = 0
+    for line in head.lines:
+        if shown and line.row != shown:
+            table.add_section()
+        first = "" if line.row == shown else str(line.row)
+        shown = line.row
+        cells = [
+            text
+            for value in (line.at, line.last)
+            for text in (number(value.p50, line.unit), interval(value.p05, value.p95, line.unit))
+        ]
+        table.add_row(first, line.label, "" if line.unit == "share" else line.unit, *cells, line.evidence)
+    return table

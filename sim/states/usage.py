@@ -1,0 +1,234 @@
+"""State of use: users, contributors, builders, operators, and what they earned and paid today.
+
+Rule decided here: what the phases from demand to settlement keep from one day to the next. Traits are drawn
+in `sim/states/usage_traits.py` and never change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError
+from sim.influence import Influence, load_influence
+from sim.states.usage_traits import (
+    ContributorTraits,
+    UserTraits,
+    contributor_traits,
+    first_replicas,
+    user_traits,
+)
+
+if TYPE_CHECKING:
+    from sim.economy import Economy
+    from sim.serving.fleet import ServingDay
+
+Int = NDArray[np.int64]
+Float = NDArray[np.float64]
+Bool = NDArray[np.bool_]
+
+MARGIN_DAYS = 30
+"""Days of the operators' margin."""
+
+
+@dataclass(slots=True)
+class UsageState:
+    """State of use; arrays have one row per run, money is int64 gwei.
+
+    Parameters
+    ----------
+    users, contributors
+        Fixed traits.
+    influence
+        How answers rest on DataNets.
+    user_active, adopters
+        Who uses the service, (runs, users), and how many users adoption has reached, (runs,).
+    demand_in, demand_out, model_owner
+        Tokens that each user asks for today and can pay, and the builder of the model they choose, (runs,
+        users).
+    popularity
+        Builder per cell of the choice of models, (runs, classes * cells).
+    contributor_active, builder_active
+        Who takes part; the others are dormant, (runs, agents).
+    detected
+        Contributors whose data was found to be copied, (runs, contributors).
+    dispute_day
+        Day on which a dispute over a contributor's data is decided, 0 for none, (runs, contributors).
+    class_weights
+        Weights of this month, (runs, classes, contributors).
+    class_pot
+        Contributors' part of today's bills, (runs, classes).
+    contributor_weights, builder_weights
+        Shares in which the two groups last earned, (runs, agents).
+    data_stock, data_at_start, milestones
+        What quality rests on, (runs,).
+    award, tranche
+        Award of each grantee and tranches paid (negative: ended), (runs, builders + contributors).
+    replicas, cost_factor
+        Replicas by operator and the operator's cost relative to the fleet's price, (runs, operators).
+    revenue_ring, cost_ring
+        USD of one replica on each of the last 30 days, (runs, 30).
+    days_above, days_below, uncovered_usd
+        Operators' days in a row beyond the thresholds, and USD of cost that no sale has covered, (runs,
+        operators).
+    operator_shortfall
+        Claim of the last day that the platform part did not pay, (runs,).
+    cumulative_earned, claimed
+        Lifetime payouts and claims, (runs, agents).
+    income_month
+        Contributors' payouts since the last epoch ended, (runs, contributors).
+    to_withdraw
+        What agents will withdraw and sell, (runs, agents).
+    serving
+        The fleet's day.
+    quality, users_active, tokens_demanded, tokens_served, fee_usd_per_1m, serving_cost_usd, operator_margin
+        Figures of the day, float64 (runs,).
+    fee_gross_gwei, fee_net_gwei, platform_gwei, burned_gwei, claimed_gwei, topup_micro_usd, bills
+        Figures of the day, int64 (runs,).
+    """
+
+    users: UserTraits
+    contributors: ContributorTraits
+    influence: Influence
+    user_active: Bool
+    adopters: Float
+    demand_in: Int
+    demand_out: Int
+    model_owner: Int
+    popularity: Int
+    contributor_active: Bool
+    builder_active: Bool
+    detected: Bool
+    dispute_day: Int
+    class_weights: Int
+    class_pot: Int
+    contributor_weights: Int
+    builder_weights: Int
+    data_stock: Float
+    data_at_start: Float
+    milestones: Int
+    award: Int
+    tranche: Int
+    replicas: Int
+    cost_factor: Float
+    revenue_ring: Float
+    cost_ring: Float
+    days_above: Int
+    days_below: Int
+    uncovered_usd: Float
+    operator_shortfall: Int
+    cumulative_earned: Int
+    claimed: Int
+    income_month: Int
+    to_withdraw: Int
+    serving: ServingDay
+    quality: Float
+    users_active: Float
+    tokens_demanded: Float
+    tokens_served: Float
+    fee_usd_per_1m: Float
+    serving_cost_usd: Float
+    operator_margin: Float
+    fee_gross_gwei: Int
+    fee_net_gwei: Int
+    platform_gwei: Int
+    burned_gwei: Int
+    claimed_gwei: Int
+    topup_micro_usd: Int
+    bills: Int
+
+    def end_month(self) -> None:
+        """Forget the epoch's income, after it was recorded."""
+        self.income_month[:] = 0
+
+
+def begin_state(economy: Economy, runs: Int) -> UsageState:
+    """Return the state before day 0.
+
+    Parameters
+    ----------
+    economy
+        Static data.
+    runs
+        Run numbers, int64 (runs,).
+
+    Raises
+    ------
+    models.errors.InputError
+        If the influence profile is not usable, or slashed stake is promised to a challenger.
+    """
+    if economy.scenario.attribution.slash.to == "challenger":
+        raise InputError("attribution.slash.to: 'challenger' is not simulated; allowed treasury, burn")
+    layout, agents = economy.layout, economy.scenario.agents
+    count = len(runs)
+    traits = contributor_traits(economy, runs)
+    replicas, cost_factor = first_replicas(economy, runs)
+    names = economy.scenario.demand.popularity.query_classes
+    classes = len(names)
+
+    def gwei(*shape: int) -> Int:
+        return np.zeros((count, *shape), np.int64)
+
+    def number(*shape: int) -> Float:
+        return np.zeros((count, *shape))
+
+    users, contributors, builders, operators = (
+        layout.count(name) for name in ("users", "contributors", "builders", "operators")
+    )
+    active = traits.joins < float(agents.contributors.active.value)
+    building = np.arange(builders) < round(builders * float(agents.builders.active.value))
+    data = np.where(active, traits.size, 0.0).sum(axis=1)
+    return UsageState(
+        users=user_traits(economy, runs),
+        contributors=traits,
+        influence=load_influence(economy.scenario.attribution.influence, names),
+        user_active=np.zeros((count, users), bool),
+        adopters=number(),
+        demand_in=gwei(users),
+        demand_out=gwei(users),
+        model_owner=gwei(users),
+        popularity=gwei(0),
+        contributor_active=active,
+        builder_active=np.tile(building, (count, 1)),
+        detected=np.zeros((count, contributors), bool),
+        dispute_day=gwei(contributors),
+        class_weights=gwei(classes, contributors),
+        class_pot=gwei(classes),
+        contributor_weights=active.astype(np.int64),
+        builder_weights=np.tile(building.astype(np.int64), (count, 1)),
+        data_stock=data.copy(),
+        data_at_start=data,
+        milestones=gwei(),
+        award=gwei(builders + contributors),
+        tranche=gwei(builders + contributors),
+        replicas=replicas,
+        cost_factor=cost_factor,
+        revenue_ring=number(MARGIN_DAYS),
+        cost_ring=number(MARGIN_DAYS),
+        days_above=gwei(operators),
+        days_below=gwei(operators),
+        uncovered_usd=number(operators),
+        operator_shortfall=gwei(),
+        cumulative_earned=gwei(layout.agents),
+        claimed=gwei(layout.agents),
+        income_month=gwei(contributors),
+        to_withdraw=gwei(layout.agents),
+        serving=economy.fleet.day(number(), number(), replicas.sum(axis=1), number()),
+        quality=np.ones(count),
+        users_active=number(),
+        tokens_demanded=number(),
+        tokens_served=number(),
+        fee_usd_per_1m=np.full(count, np.nan),
+        serving_cost_usd=number(),
+        operator_margin=np.full(count, np.nan),
+        fee_gross_gwei=gwei(),
+        fee_net_gwei=gwei(),
+        platform_gwei=gwei(),
+        burned_gwei=gwei(),
+        claimed_gwei=gwei(),
+        topup_micro_usd=gwei(),
+        bills=gwei(),
+    )

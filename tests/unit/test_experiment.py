@@ -1,0 +1,327 @@
+"""Experiments: plans, statistics, twins, progress, and execution with an engine that is a stand-in."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import InputError
+from sim.economy import Economy
+from sim.experiment.execute import Order, run_experiment
+from sim.experiment.failures import CheckFailed
+from sim.experiment.plan import BLOCK, plan
+from sim.experiment.progress import Progress, Reporter, read_progress, watching
+from sim.experiment.screen import bar, time_left
+from sim.experiment.statistics import bands, mean_interval, paired_difference, spread, student_t
+from sim.experiment.twins import without_outside_inflow, without_unlock
+from sim.identities import IdentityBroken
+from sim.results import load_run
+from sim.results.shards import BASE
+
+sys.path.insert(0, str(Path(__file__).parent))
+import synthetic_runs as toy
+
+ROOT = Path(__file__).resolve().parents[2]
+DAYS = 40
+
+
+class TestPlan:
+    @given(
+        count=st.integers(1, 90), twin_runs=st.integers(0, 40), witness=st.integers(0, 95),
+        have=st.sets(st.integers(0, 89)), workers=st.integers(1, 9),
+    )  # fmt: skip
+    def test_every_missing_run_once(
+        self, count: int, twin_runs: int, witness: int, have: set[int], workers: int
+    ) -> None:
+        units = plan(count, ["a", "b"], twin_runs, witness, {BASE: have, "a": have}, workers)
+        by_arm = {
+            arm: [run for unit in units if unit.arm == arm for run in unit.runs] for arm in (BASE, "a", "b")
+        }
+        assert sorted(by_arm[BASE]) == [run for run in range(count) if run not in have]
+        assert sorted(by_arm["a"]) == [run for run in range(twin_runs) if run not in have]
+        assert sorted(by_arm["b"]) == list(range(twin_runs))
+        assert all(len(unit.runs) <= BLOCK for unit in units)
+        assert len({unit.name for unit in units}) == len(units)
+        assert [unit.runs for unit in units if unit.witness] == (
+            [(witness,)] if witness in by_arm[BASE] else []
+        )
+
+    def test_the_witness_run_comes_first_and_alone(self) -> None:
+        units = plan(64, (), 0, 5, {}, 2)
+        assert units[0].runs == (5,)
+        assert [len(unit.runs) for unit in units] == [1, 16, 16, 16, 15]
+
+    def test_few_runs_are_shared_among_workers(self) -> None:
+        assert [unit.runs for unit in plan(5, (), 0, 0, {}, 4)] == [(0,), (1,), (2,), (3,), (4,)]
+
+
+class TestStatistics:
+    def test_bands_by_hand(self) -> None:
+        frame = pl.DataFrame(
+            {"day": [0] * 5 + [1] * 5, "date": [toy.START] * 10, "x": [0, 1, 2, 3, 4, *[None] * 4, 9]}
+        )
+        band = bands(frame, "x", (0, 50, 75))
+        assert band.drop("date").rows() == [(0, 5, 0.0, 2.0, 3.0), (1, 1, 9.0, 9.0, 9.0)]
+
+    def test_bands_leave_out_days_without_values(self) -> None:
+        frame = pl.DataFrame({"day": [0, 1], "date": [toy.START] * 2, "x": [None, 1.0]})
+        assert bands(frame, "x")["day"].to_list() == [1]
+
+    @pytest.mark.parametrize(
+        ("freedom", "quantile"), [(1, 12.706), (2, 4.303), (3, 3.182), (5, 2.571), (10, 2.228), (63, 1.998)]
+    )
+    def test_student_t_against_tables(self, freedom: int, quantile: float) -> None:
+        assert student_t(0.975, freedom) == pytest.approx(quantile, rel=0.01)
+
+    def test_one_value_has_no_interval(self) -> None:
+        interval = mean_interval([3.0, math.nan])
+        assert (interval.mean, interval.n) == (3.0, 1)
+        assert math.isnan(interval.low)
+
+    def test_a_level_out_of_range(self) -> None:
+        with pytest.raises(ValueError, match="level is 95; allowed between 0 and 1"):
+            mean_interval([1.0, 2.0], level=95)
+
+    def test_nothing_known(self) -> None:
+        assert not spread([math.nan]).known
+
+    def test_differences_pair_runs(self) -> None:
+        base = pl.DataFrame({"run": [2, 0, 1], "day": [3] * 3, "x": [20.0, 0.0, 10.0]})
+        other = pl.DataFrame({"run": [1, 2], "day": [3, 3], "x": [4.0, None]})
+        difference = paired_difference(base, other, "x", 3)
+        assert difference[0] == 6.0
+        assert math.isnan(difference[1])
+
+
+class TestProgress:
+    def test_fraction_is_weighted(self, tmp_path: Path) -> None:
+        reporter = Reporter(tmp_path, 0.0)
+        reporter.write(total=10, stage="simulating")
+        reporter.day("a", 6, 99, 99)
+        reporter.day("b", 4, 49, 99)
+        assert read_progress(tmp_path).fraction == pytest.approx(0.6)  # b's line came too soon after a's
+        reporter.last = -math.inf
+        reporter.day("b", 4, 49, 99)
+        assert read_progress(tmp_path).fraction == pytest.approx(0.8)
+
+    def test_a_resumed_computation_begins_at_nothing(self, tmp_path: Path) -> None:
+        reporter = Reporter(tmp_path, 0.0)
+        reporter.write(total=10, stage="simulating")
+        reporter.day("a", 6, 99, 99)
+        (tmp_path / "progress.jsonl").open("a").write('{"unit": "b", "wei')  # killed within a line
+        (tmp_path / "progress.jsonl").open("a").write("\n")
+        reporter.write(total=4, stage="simulating")
+        assert read_progress(tmp_path).fraction == 0.0
+
+    def test_nothing_written_yet(self, tmp_path: Path) -> None:
+        assert read_progress(tmp_path) == Progress()
+        assert Progress().remaining_s is None
+
+    def test_the_end_is_told(self, tmp_path: Path) -> None:
+        told: list[Progress] = []
+        with watching(tmp_path, told.append):
+            Reporter(tmp_path, 0.0).write(stage="complete")
+        assert told[-1].fraction == 1.0
+        assert time_left(told[-1]) == ""
+
+    def test_lines_where_there_is_no_terminal(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with bar() as tell:
+            tell(Progress(0.25, "simulating", 30.0))
+            tell(Progress(0.26, "simulating", 31.0))
+            tell(Progress(1.0, "complete", 40.0))
+        captured = capsys.readouterr()
+        assert captured.err == "simulating 25 %, 30 s 1:30 left\ncomplete 100 %, 40 s\n"
+        assert captured.out == ""
+
+
+@pytest.fixture(scope="module")
+def economy() -> Economy:
+    from sim.engine import build_economy
+    from sim.scenario import load
+
+    overrides = [f"days={DAYS}", "runs.count=4", "runs.twin_runs=2"]
+    return build_economy(load(ROOT / "scenarios" / "baseline.yaml", overrides), agents=60)
+
+
+class TestTwins:
+    def test_no_unlock_keeps_insiders_locked_and_money_whole(self, economy: Economy) -> None:
+        twin = without_unlock(economy)
+        for role in ("investors", "team"):
+            assert (twin.vested[role] == economy.vested[role][0]).all()
+            before = int(economy.vested[role][-1]) + economy.unvested_after[role]
+            assert int(twin.vested[role][-1]) + twin.unvested_after[role] == before
+        assert (twin.vested["community"] == economy.vested["community"]).all()
+        assert (twin.days_to_cliff > economy.days).all()
+
+    def test_no_outside_inflow_changes_one_parameter(self, economy: Economy) -> None:
+        twin = without_outside_inflow(economy)
+        theirs, ours = dict(twin.scenario.parameters()), dict(economy.scenario.parameters())
+        assert [path for path in ours if theirs[path] != ours[path]] == ["market.outside_net_inflow"]
+        assert (theirs["market.outside_net_inflow"].value, theirs["market.outside_net_inflow"].prior) == (
+            0.0,
+            None,
+        )
+
+
+def order(economy: Economy, out: Path, *, runs: int = 4, resume: bool = False, seed: int = 7) -> Order:
+    section = economy.scenario.runs.model_copy(update={"count": runs, "seed": seed})
+    changed = economy.scenario.model_copy(update={"runs": section})
+    return Order(
+        economy=economy_with(economy, changed),
+        out=out,
+        workers=1,
+        chain=False,
+        resume=resume,
+        command="olsim run x",
+    )
+
+
+def economy_with(economy: Economy, scenario: object) -> Economy:
+    from dataclasses import replace
+
+    return replace(economy, scenario=scenario)
+
+
+Calls = list[tuple[int, ...]]
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """A stand-in for the engine that writes down which runs it was asked for."""
+    calls: Calls = []
+    install(monkeypatch, calls)
+    return calls
+
+
+def install(
+    monkeypatch: pytest.MonkeyPatch, calls: Calls, fail_at: int | None = None, error: Exception | None = None
+) -> None:
+    def run_batch(
+        economy: Economy,
+        runs: np.ndarray,
+        *,
+        witness: int | None,
+        chain: object,
+        on_day: Callable[[int], None],
+    ) -> object:
+        assert chain is None
+        calls.append(tuple(int(run) for run in runs))
+        if fail_at is not None and fail_at in calls[-1] and error is not None:
+            raise error
+        on_day(economy.days)
+        return toy.batch([int(run) for run in runs], economy.days, witness=witness is not None)
+
+    monkeypatch.setitem(sys.modules, "sim.engine", SimpleNamespace(run_batch=run_batch, FAR=10**6))
+
+
+def silent(progress: Progress) -> None:
+    assert 0.0 <= progress.fraction <= 1.0
+
+
+class TestExecution:
+    def test_a_whole_run(self, economy: Economy, engine: Calls, tmp_path: Path) -> None:
+        run = load_run(run_experiment(order(economy, tmp_path / "run"), silent))
+        assert engine == [(0,), (1, 2, 3), (0, 1), (0, 1)]
+        assert run.metrics["run"].unique().to_list() == [0, 1, 2, 3]
+        assert run.twins.select("twin", "run").unique().height == 4
+        assert run.manifest.status == "complete"
+        assert (run.manifest.agents, run.manifest.days, run.manifest.seed) == (economy.layout.agents, DAYS, 7)
+        assert run.manifest.profile is not None
+        assert run.manifest.parameters.total == len(run.parameters)
+        assert not (tmp_path / "run" / "lock").exists()
+        assert read_progress(tmp_path / "run").stage == "complete"
+        assert run.unlocks["day"].max() == DAYS + 62
+
+    def test_parameters_carry_value_class_and_place(
+        self, economy: Economy, engine: Calls, tmp_path: Path
+    ) -> None:
+        run = load_run(run_experiment(order(economy, tmp_path / "run"), silent))
+        rows = {row.path: row for row in run.parameters}
+        inflow = rows["market.outside_net_inflow"]
+        assert inflow.value.startswith("triangular(")
+        assert inflow.evidence == "illustrative"
+        assert inflow.place.split(":")[0].endswith("baseline.yaml")
+        assert int(inflow.place.split(":")[1]) > 1
+        assert rows["token.cap"].evidence == "documented"
+
+    def test_the_resolved_scenario_loads_back(self, economy: Economy, engine: Calls, tmp_path: Path) -> None:
+        from sim.scenario import load
+
+        run = load_run(run_experiment(order(economy, tmp_path / "run"), silent))
+        assert load(run.resolved).sha256(exclude_runs=False) == run.manifest.scenario_sha256
+
+    def test_twice_the_same_bytes(self, economy: Economy, engine: Calls, tmp_path: Path) -> None:
+        paths = [
+            run_experiment(order(economy, tmp_path / name), silent) / "metrics.parquet" for name in ("a", "b")
+        ]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+
+    def test_a_complete_directory_is_not_computed_again(
+        self, economy: Economy, engine: Calls, tmp_path: Path
+    ) -> None:
+        run_experiment(order(economy, tmp_path / "run"), silent)
+        before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+        engine.clear()
+        run_experiment(order(economy, tmp_path / "run"), silent)
+        assert engine == []
+        assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+    def test_more_runs_extend_it(self, economy: Economy, engine: Calls, tmp_path: Path) -> None:
+        run_experiment(order(economy, tmp_path / "run"), silent)
+        with pytest.raises(InputError, match="add --resume to extend it to 6 runs"):
+            run_experiment(order(economy, tmp_path / "run", runs=6), silent)
+        engine.clear()
+        grown = load_run(run_experiment(order(economy, tmp_path / "run", runs=6, resume=True), silent))
+        assert engine == [(4, 5)]
+        full = load_run(run_experiment(order(economy, tmp_path / "full", runs=6), silent))
+        assert grown.manifest.files == full.manifest.files
+        assert grown.manifest.runs == 6
+
+    def test_another_seed_is_another_run(self, economy: Economy, engine: Calls, tmp_path: Path) -> None:
+        run_experiment(order(economy, tmp_path / "run"), silent)
+        with pytest.raises(InputError, match="seed 7 there, 8 now"):
+            run_experiment(order(economy, tmp_path / "run", seed=8, resume=True), silent)
+
+    def test_a_killed_run_goes_on_where_it_stopped(
+        self, economy: Economy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls: Calls = []
+        install(monkeypatch, calls, fail_at=1, error=KeyboardInterrupt())  # type: ignore[arg-type]
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(order(economy, tmp_path / "run"), silent)
+        assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "running"
+        with pytest.raises(InputError, match="holds a running run of 4 runs; add --resume to continue it"):
+            run_experiment(order(economy, tmp_path / "run"), silent)
+        calls.clear()
+        install(monkeypatch, calls)
+        resumed = load_run(run_experiment(order(economy, tmp_path / "run", resume=True), silent))
+        assert calls == [(1, 2, 3), (0, 1), (0, 1)]
+        whole = load_run(run_experiment(order(economy, tmp_path / "whole"), silent))
+        assert resumed.manifest.files == whole.manifest.files
+
+    def test_a_broken_check_is_written_down(
+        self, economy: Economy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        install(monkeypatch, [], fail_at=0, error=IdentityBroken("identity 1 broken on day 3"))
+        with pytest.raises(CheckFailed, match="identity 1 broken on day 3"):
+            run_experiment(order(economy, tmp_path / "run"), silent)
+        told = json.loads((tmp_path / "run" / "manifest.json").read_text())
+        assert (told["status"], told["failure"]) == ("failed", "identity 1 broken on day 3")
+
+    def test_bad_input_leaves_nothing_behind(
+        self, economy: Economy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        install(monkeypatch, [], fail_at=0, error=InputError("a table is missing"))
+        with pytest.raises(InputError, match="a table is missing"):
+            run_experiment(order(economy, tmp_path / "run"), silent)
+        assert list(tmp_path.iterdir()) == []

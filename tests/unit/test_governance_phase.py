@@ -1,0 +1,417 @@
+"""Governance in the simulation, on a small world made by hand."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from models.errors import InputError
+from models.governance import ProposalState
+from models.parameters import Parameter
+from models.turnout import SELF, UNDELEGATED
+from sim.governance_gateway import FormulaGateway, GatewayError, Outcome, ParameterSet
+from sim.governed_columns import GovernedColumns
+from sim.ledger import Journal
+from sim.phases import governance
+from sim.services import Services
+from sim.states.governance import SCENARIO, Event, begin_state
+from sim.world import Layout, UsdLog, World, empty_accounts
+
+OPEN = 10**9
+DAY = 86_400
+COUNTS = {"holders": 4, "contributors": 2, "delegates": 2}
+RULES = {"delay": DAY, "period": 7 * DAY, "timelock": 7 * DAY, "quorum": 500, "threshold": 10_000 * OPEN}
+OLD, NEW = (2, 2, 5), (2, 1, 6)
+HOLDER, DELEGATE = 0, 6
+"""Columns of the first holder and the first delegate."""
+
+
+def constant(value):
+    return Parameter.constant(value)
+
+
+def section(**values):
+    return SimpleNamespace(**{name: constant(value) for name, value in values.items()})
+
+
+def make_proposal(submit, stated=None, force="none", actions=(("fees.split", NEW),)):
+    votes = SimpleNamespace(
+        direction=SimpleNamespace(noise=0.5), stated=stated or {"holders": "for", "delegates": "for"},
+        force=force, payoffs={},
+    )  # fmt: skip
+    return SimpleNamespace(
+        title="Data first", submit=submit, votes=votes, salience=0.7,
+        proposer=SimpleNamespace(class_="delegates", rank=1),
+        actions=tuple(SimpleNamespace(path=path, encoded=values) for path, values in actions),
+    )  # fmt: skip
+
+
+def make_economy(proposal=None, per_month=0.0, core=1.0):
+    gas = {name: constant(0) for name in ("propose", "vote", "queue", "execute")}
+    scenario = SimpleNamespace(
+        start=date(2025, 9, 8),
+        proposal=proposal,
+        gas=SimpleNamespace(actions=SimpleNamespace(**gas), price=constant(0)),
+        chain=section(vote_cutoff=10_000 * OPEN),
+        agents=SimpleNamespace(delegates=section(attrition=Fraction(12, 100))),
+        governance=SimpleNamespace(
+            quorum=SimpleNamespace(counts=("for", "abstain")),
+            proposals_per_month=constant(per_month),
+            turnout=section(core=core, base=-4.0, stake_slope=0.3, habit=1.0, decay=0.12, salience_slope=1.0),
+            routine=section(support=0.84, consensus=0.9),
+            delegation=section(small=0.08, large=0.41, large_from=0.001, votes_itself=0.3, concentration=1.0),
+        ),
+    )
+    return SimpleNamespace(scenario=scenario, layout=Layout.of(COUNTS), seed=7)
+
+
+def make_world(economy, runs=(0, 1), wrapped=None, witness_row=None, rules=None):
+    """A world on day 0 in which holders vote themselves and delegates have what is given in OPEN."""
+    runs = np.array(runs, np.int64)
+    balances, expected, holdings, expected_agent = empty_accounts(len(runs), economy.layout)
+    world = World(
+        runs=runs, layout=economy.layout, journal=Journal(witness_row=witness_row), usd=UsdLog(),
+        balances=balances, expected_world=expected, holdings=holdings, expected_agent=expected_agent,
+        earned=np.zeros_like(holdings[0]), dust=np.zeros(len(runs), np.int64),
+        price_usd=np.full(len(runs), 0.5),
+        governed=GovernedColumns.begin(len(runs)), market=None, bridge=None, usage=None,
+        holding=SimpleNamespace(
+            gopen_supply=np.zeros(len(runs), np.int64), baseline_holding=np.ones((len(runs), 4), np.int64)
+        ),
+        governance=begin_state(economy, runs),
+        **({"record": None, "income": np.zeros_like(holdings[0])} if "record" in World.__slots__ else {}),
+    )  # fmt: skip
+    everyone = np.ones(len(runs), bool)
+    world.governed.write("fees.split", OLD, everyone)
+    for name, value in (RULES | (rules or {})).items():
+        world.governed.write(f"governance.{name}", (value,), everyone)
+    for column, amount in (wrapped or {HOLDER: 60_000, DELEGATE: 20_000}).items():
+        wrap(world, column, amount)
+    return world
+
+
+def wrap(world, column, amount, row=slice(None)):
+    world.agent_balance("wrapped")[row, column] += amount * OPEN
+    world.holding.gopen_supply[row] = world.agent_balance("wrapped").sum(axis=1)[row]
+
+
+def live(world, economy, days, services=None, each=None):
+    """Run days; delegations are set by hand: everybody votes itself and is in the core."""
+    for day in days:
+        world.day, world.phase = day, "governance"
+        governance.bind(world, economy)
+        if each:
+            each(day)
+        governance.advance(world, economy, services)
+        if day == 0:
+            world.governance.delegate_to[:] = SELF
+            world.governance.core[:] = True
+
+
+def told(world, kind, run=None) -> list[Event]:
+    return [e for e in world.governance.events if e.kind == kind and run in (None, e.run)]
+
+
+def detail(event: Event) -> dict:
+    return json.loads(event.detail)
+
+
+def split(world, row=0):
+    return tuple(
+        int(world.governed.read(f"fees.split.{n}")[row]) for n in ("model", "stakers", "contributors")
+    )
+
+
+def run_proposal(days=20, submit=date(2025, 9, 10), world_args=None, each=None, services=None, **proposal):
+    economy = make_economy(make_proposal(submit, **proposal))
+    world = make_world(economy, **(world_args or {}))
+    live(world, economy, range(days), services, each and (lambda day: each(world, day)))
+    return world
+
+
+class TestTimetable:
+    def test_executes_15_days_and_seconds_after_submission_and_binds_next_day(self):
+        seen = {}
+        world = run_proposal(each=lambda world, day: seen.update({day: split(world)}))
+        assert {event.day for event in told(world, "submitted")} == {2}
+        assert [event.day for event in told(world, "executed", 0)] == [17]
+        assert (
+            world.governance.proposals.executed[0, 0] - world.governance.proposals.submitted[0, 0]
+            == 15 * DAY + 3
+        )
+        assert (seen[17], seen[18]) == (OLD, NEW)
+        assert world.governance.proposals.state[0, 0] == ProposalState.EXECUTED
+
+    def test_is_not_written_on_the_day_of_its_execution(self):
+        world = run_proposal(days=18)
+        assert split(world) == OLD
+        assert [change.path for change in world.governance.pending] == ["fees.split", "fees.split"]
+
+    def test_forgetting_to_bind_is_an_error(self):
+        economy = make_economy(make_proposal(date(2025, 9, 10)))
+        world = make_world(economy)
+        live(world, economy, range(18))
+        world.day = 18
+        with pytest.raises(RuntimeError, match="bind"):
+            governance.advance(world, economy)
+
+    def test_noon_is_the_clock(self):
+        world = run_proposal(days=3)
+        noon = 1_757_505_600  # 2025-09-10 12:00 UTC
+        assert detail(told(world, "submitted")[0])["timestamp"] == noon
+
+    def test_rules_are_those_of_the_submission(self):
+        def shorten(world, day):
+            if day == 5:
+                world.governed.write("governance.period", (DAY,), np.array([True, True]))
+
+        world = run_proposal(each=shorten)
+        assert [event.day for event in told(world, "executed", 0)] == [17]
+
+    def test_a_timelock_in_force_when_it_is_queued_counts(self):
+        def lengthen(world, day):
+            if day == 5:
+                world.governed.write("governance.timelock", (9 * DAY,), np.array([True, False]))
+
+        world = run_proposal(each=lengthen)
+        assert [(e.run, e.day) for e in told(world, "executed")] == [(1, 17), (0, 19)]
+
+
+class TestCounting:
+    def test_only_runs_that_pass_are_changed(self):
+        economy = make_economy(make_proposal(date(2025, 9, 10)))
+        world = make_world(economy)
+        live(world, economy, [0])
+        wrap(world, 1, 5_000_000, row=1)
+        world.governance.delegate_to[1, 1] = UNDELEGATED
+        live(world, economy, range(1, 20))
+        assert (split(world, 0), split(world, 1)) == (NEW, OLD)
+        assert [event.run for event in told(world, "defeated")] == [1]
+
+    @pytest.mark.parametrize(("undelegated", "passes"), [(1_520_000, True), (1_520_001, False)])
+    def test_undelegated_tokens_raise_the_quorum(self, undelegated, passes):
+        economy = make_economy(make_proposal(date(2025, 9, 10)))
+        world = make_world(economy, wrapped={HOLDER: 60_000, DELEGATE: 20_000, 1: undelegated})
+        live(world, economy, [0])
+        world.governance.delegate_to[:, 1] = UNDELEGATED
+        live(world, economy, range(1, 20))
+        assert (split(world) == NEW) is passes
+        assert world.governance.last.reached[0] == passes
+
+    def test_a_tie_is_defeated(self):
+        wrapped = {HOLDER: 20_000, DELEGATE: 20_000}
+        stated = {"holders": "against", "delegates": "for"}
+        world = run_proposal(stated=stated, world_args={"wrapped": wrapped})
+        assert world.governance.proposals.state[0, 0] == ProposalState.DEFEATED
+        assert world.governance.last.reached.tolist() == [1, 1]
+        assert split(world) == OLD
+
+    def test_against_votes_do_not_count_to_the_quorum_and_abstentions_do(self):
+        wrapped = {HOLDER: 30_000, DELEGATE: 20_000, 1: 550_000}
+        for choice, reached in (("against", 0), ("abstain", 1)):
+            economy = make_economy(
+                make_proposal(date(2025, 9, 10), stated={"holders": choice, "delegates": "for"})
+            )
+            world = make_world(economy, wrapped=wrapped)
+            live(world, economy, [0])
+            world.governance.delegate_to[:, 1] = UNDELEGATED
+            live(world, economy, range(1, 20))
+            assert world.governance.last.reached[0] == reached
+            assert world.governance.last.passed[0] == reached
+
+    def test_figures_of_the_vote(self):
+        world = run_proposal(world_args={"wrapped": {HOLDER: 60_000, DELEGATE: 20_000, 4: 20_000}})
+        last = world.governance.last
+        assert last.turnout_gopen[0] == 1.0
+        assert last.turnout_delegated[0] == 1.0
+        assert last.turnout_circulating[0] == 1.0
+        assert last.nakamoto_votes[0] == 1
+        assert (world.governance.quorum_rate[0], world.governance.pass_rate[0]) == (1.0, 1.0)
+        assert world.governance.gopen_delegated_gwei.tolist() == [100_000 * OPEN] * 2
+        # 100,000 of 100,000 usually vote: a capture needs one gwei more than that, at 0.50 USD
+        assert world.governance.cost_to_capture_usd[0] == pytest.approx(50_000)
+
+    def test_small_votes_are_owners_votes_through_delegates(self):
+        economy = make_economy(make_proposal(date(2025, 9, 10)))
+        world = make_world(economy, wrapped={HOLDER: 60_000, DELEGATE: 20_000, 4: 20_000})
+        live(world, economy, [0])
+        world.governance.small[:, 4] = True
+        world.governance.delegate_to[:, 4] = 0
+        live(world, economy, range(1, 12))
+        assert world.governance.last.small_votes_share[0] == pytest.approx(0.2)
+        assert world.governance.last.nakamoto_votes[0] == 1
+
+
+class TestSnapshot:
+    def test_wrapping_after_the_snapshot_does_nothing(self):
+        def wrap_late(world, day):
+            if day == 4:  # proposed on day 2, read at noon of day 3
+                wrap(world, DELEGATE, 1_000_000)
+
+        late, never = run_proposal(each=wrap_late), run_proposal()
+        for name in ("for_votes", "against_votes", "supply"):
+            assert (
+                getattr(late.governance.proposals, name).tolist()
+                == getattr(never.governance.proposals, name).tolist()
+            )
+
+    def test_wrapping_by_noon_of_the_snapshot_counts(self):
+        def wrap_in_time(world, day):
+            if day == 3:
+                wrap(world, DELEGATE, 1_000_000)
+
+        world = run_proposal(each=wrap_in_time)
+        assert world.governance.proposals.for_votes[0, 0] == 1_080_000 * OPEN
+
+    def test_a_delay_of_36_hours_reads_the_roll_a_day_before_the_votes(self):
+        def wrap_between(world, day):
+            if day == 4:  # read at midnight after day 3, voted on day 4
+                wrap(world, DELEGATE, 1_000_000)
+
+        world = run_proposal(each=wrap_between, world_args={"rules": {"delay": DAY * 3 // 2}})
+        assert [event.day for event in told(world, "voted", 0)] == [4]
+        assert world.governance.proposals.for_votes[0, 0] == 80_000 * OPEN
+
+
+class TestSubmission:
+    def test_a_proposer_below_the_threshold_is_refused(self):
+        world = run_proposal(world_args={"wrapped": {HOLDER: 60_000, DELEGATE: 9_999}})
+        assert [(event.day, event.proposal) for event in told(world, "refused", 0)] == [(2, -1)]
+        assert detail(told(world, "refused")[0])["votes_gwei"] == 9_999 * OPEN
+        assert not told(world, "submitted")
+
+    def test_the_proposer_is_ranked_by_votes_at_hand(self):
+        world = run_proposal(world_args={"wrapped": {DELEGATE: 10_000, DELEGATE + 1: 30_000}})
+        assert detail(told(world, "submitted")[0])["proposer"] == "delegates/1"
+
+    def test_forced_outcomes(self):
+        poor = {"wrapped": {HOLDER: 1}}
+        passed, failed = run_proposal(force="pass", world_args=poor), run_proposal(force="fail")
+        assert (split(passed), split(failed)) == (NEW, OLD)
+        assert told(failed, "defeated")
+
+    def test_a_proposal_without_actions_runs_through_and_changes_nothing(self):
+        world = run_proposal(actions=())
+        assert [event.day for event in told(world, "executed", 0)] == [17]
+        assert split(world) == OLD
+
+    def test_routine_proposals_arrive_at_their_rate(self):
+        economy = make_economy(per_month=3.0)
+        world = make_world(economy, runs=range(8))
+        live(world, economy, range(365))
+        made = world.governance.proposals.used
+        assert made.sum() == len(told(world, "submitted"))
+        assert 8 * 36 * 0.8 < made.sum() < 8 * 36 * 1.2
+        assert 0 < world.governance.last.held.sum() <= made.sum()
+
+
+class TestVotes:
+    def test_never_exceed_what_is_delegated(self):
+        economy = make_economy(per_month=10.0, core=0.0)
+        world = make_world(economy, runs=range(4), wrapped={c: 20_000 + 7_919 * c for c in range(8)})
+        rolls = {}
+        for day in range(120):
+            world.day, world.phase = day, "governance"
+            governance.bind(world, economy)
+            governance.advance(world, economy)
+            rolls |= world.governance.rolls
+        proposals, delegated = world.governance.proposals, world.governance.gopen_delegated_gwei
+        cast = proposals.for_votes + proposals.against_votes + proposals.abstain_votes
+        assert (cast <= delegated[:, None]).all()
+        assert len(rolls) > 20
+        assert cast.max() > 0
+        for (row, slot), roll in rolls.items():
+            assert roll.power.sum() == delegated[row]
+            assert cast[row, slot] <= delegated[row]
+
+    def test_do_not_depend_on_the_batch(self):
+        def events(runs):
+            economy = make_economy(
+                make_proposal(date(2025, 9, 20), stated={"team": "abstain"}), 6.0, core=0.2
+            )
+            wrapped = {column: 20_000 + 7_919 * column for column in range(8)}
+            world = make_world(economy, runs=runs, wrapped=wrapped)
+            for day in range(60):
+                world.day, world.phase = day, "governance"
+                governance.bind(world, economy)
+                governance.advance(world, economy)
+            return sorted(world.governance.events, key=lambda event: event.run)
+
+        together = events(range(6))
+        assert together == events([0, 1, 2]) + events([3, 4, 5])
+        assert len({event.detail for event in together if event.kind == "voted"}) > 10
+
+
+class TestGateway:
+    def services(self, gateway=None):
+        gateway = gateway or FormulaGateway({"fees.split": OLD})
+        return Services(governance=gateway)
+
+    def test_the_formulas_behind_the_seam_give_the_same_events(self):
+        behind = run_proposal(services=self.services(), world_args={"witness_row": 1})
+        assert behind.governance.events == run_proposal().governance.events
+
+    def test_the_execution_sets_the_witness_row_alone(self):
+        class Other(FormulaGateway):
+            def execute(self, key, timestamp):
+                super().execute(key, timestamp)
+                return (ParameterSet("fees.split", OLD, (1, 1, 1)),)
+
+        world = run_proposal(services=self.services(Other({})), world_args={"witness_row": 1})
+        assert (split(world, 0), split(world, 1)) == (NEW, (1, 1, 1))
+
+    def test_a_governor_that_counts_otherwise_stops_the_run(self):
+        class Miscounts(FormulaGateway):
+            def close(self, key, timestamp):
+                right = super().close(key, timestamp)
+                return Outcome(right.for_votes + 1, right.against_votes, right.abstain_votes, right.state)
+
+        with pytest.raises(GatewayError, match=r"day 10: .*80000000000001"):
+            run_proposal(services=self.services(Miscounts({})), world_args={"witness_row": 1})
+
+    def test_a_governor_with_another_timetable_stops_the_run(self):
+        class Late(FormulaGateway):
+            def propose(self, submission, timestamp):
+                return super().propose(submission, timestamp + DAY)
+
+        with pytest.raises(GatewayError, match="another day"):
+            run_proposal(services=self.services(Late({})), world_args={"witness_row": 1})
+
+    def test_ballots_add_up_to_the_roll(self):
+        seen = []
+
+        class Watches(FormulaGateway):
+            def snapshot(self, key, timestamp, electorate):
+                super().snapshot(key, timestamp, electorate)
+                seen.append(electorate)
+
+        wrapped = {HOLDER: 60_000, 1: 3, 2: 4, DELEGATE: 20_000}
+        run_proposal(services=self.services(Watches({})), world_args={"witness_row": 1, "wrapped": wrapped})
+        assert {ballot.voter: ballot.votes // OPEN for ballot in seen[0].ballots} == {
+            "holders/0": 60_000, "delegates/0": 20_000, "holders/*/for": 7,
+        }  # fmt: skip
+        assert seen[0].supply == 80_007 * OPEN
+
+    def test_a_chain_cannot_be_forced(self):
+        with pytest.raises(InputError, match="force"):
+            run_proposal(force="pass", services=self.services(), world_args={"witness_row": 1})
+
+
+def test_gas_is_charged_to_voters_and_proposer():
+    economy = make_economy(make_proposal(date(2025, 9, 10)))
+    economy.scenario.gas.price = constant(2)
+    for name, units in (("propose", 400), ("vote", 65), ("queue", 150), ("execute", 160)):
+        setattr(economy.scenario.gas.actions, name, constant(units))
+    world = make_world(economy)
+    world.agent_balance("wallet.l2")[:] = 10**6
+    live(world, economy, range(20))
+    paid = 10**6 - world.agent_balance("wallet.l2")[0]
+    assert paid[HOLDER] == 2 * 65
+    assert paid[DELEGATE] == 2 * (400 + 65 + 150 + 160)
+    assert world.world_balance("gas_vault")[0] == paid.sum()
+    assert (world.governance.proposals.topic[:, 0] == SCENARIO).all()

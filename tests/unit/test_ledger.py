@@ -1,0 +1,135 @@
+"""The ledger: permitted moves alone, exact on both sides, written down."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, AGENT_CLASSES, WORLD_ACCOUNTS
+from sim.flows import FLOWS
+from sim.journal import Journal
+from sim.ledger import FlowRefused, at, move
+from sim.world import Layout, UsdLog, World, empty_accounts
+
+RUNS = 3
+COUNTS = {name: 2 + i for i, name in enumerate(AGENT_CLASSES)}
+
+
+@pytest.fixture
+def world():
+    layout = Layout.of(COUNTS)
+    balances, expected_world, holdings, expected_agent = empty_accounts(RUNS, layout)
+    states = dict.fromkeys(("governed", "market", "bridge", "holding", "usage", "governance", "record"))
+    return World(
+        runs=np.arange(RUNS), layout=layout, journal=Journal(witness_row=1), usd=UsdLog(), balances=balances,
+        expected_world=expected_world, holdings=holdings, expected_agent=expected_agent,
+        earned=np.zeros((RUNS, layout.agents), np.int64), dust=np.zeros(RUNS, np.int64),
+        income=np.zeros((RUNS, layout.agents), np.int64), price_usd=np.ones(RUNS), **states,
+    )  # fmt: skip
+
+
+def fill(world, name, amount=10**6):
+    account = ACCOUNTS[name]
+    if account.per_agent:
+        world.holdings[account.index] += amount
+    else:
+        world.balances[:, account.index] += amount
+
+
+def test_mint_and_unlock_move_the_same_integers(world):
+    move(world, "G1", None, at("vesting.team"), np.array([50, 70, 90]))
+    world.phase = "unlock"
+    parts = np.full((RUNS, COUNTS["team"]), 3)
+    parts[2, 0] = 4
+    move(world, "U2", at("vesting.team"), at("wallet.l1", "team"), parts)
+    given = 3 * COUNTS["team"]
+    assert world.world_balance("vesting.team").tolist() == [50 - given, 70 - given, 90 - given - 1]
+    assert world.agent_balance("wallet.l1").sum(axis=1).tolist() == [given, given, given + 1]
+    assert world.agent_balance("wallet.l1", "team")[2, 0] == 4
+    assert world.income.sum(axis=1).tolist() == [given, given, given + 1]
+
+
+def test_journal_keeps_day_totals_of_all_runs_and_entries_of_the_witness(world):
+    fill(world, "wallet.l2")
+    world.phase = "holders"
+    world.day = 4
+    amount = np.zeros((RUNS, COUNTS["holders"]), np.int64)
+    amount[1] = [3, 4]
+    for _ in range(2):
+        move(world, "H1", at("wallet.l2", "holders"), at("wrapped", "holders"), amount)
+    assert world.journal.flow_total("H1", RUNS).tolist() == [0, 14, 0]
+    first, second = world.journal.take_entries()
+    assert (first.day, first.flow, first.source, first.target, first.amount) == (
+        4, "H1", "wallet.l2/holders", "wrapped/holders", 7,
+    )  # fmt: skip
+    assert first.source_parts.tolist() == first.target_parts.tolist() == [3, 4]
+    assert second.amount == 7
+    assert world.journal.take_entries() == []
+
+
+def test_what_is_not_in_the_table_is_refused(world):
+    fill(world, "treasury.l2")
+    fill(world, "wallet.l1")
+    world.phase = "market"
+    with pytest.raises(FlowRefused, match="not in the table"):
+        move(world, "Z9", at("treasury.l2"), at("venue"), np.ones(RUNS, np.int64))
+    with pytest.raises(FlowRefused, match="M1 does not permit treasury.l2"):
+        move(world, "M1", at("treasury.l2"), at("venue"), np.ones(RUNS, np.int64))
+    world.phase = "bridge"
+    with pytest.raises(FlowRefused, match="M1 may run in market, not in phase 'bridge'"):
+        move(world, "M1", at("wallet.l1", "team"), at("venue"), np.ones((RUNS, COUNTS["team"]), np.int64))
+
+
+def test_classes_are_part_of_the_table(world):
+    fill(world, "vesting.team")
+    world.phase = "unlock"
+    with pytest.raises(FlowRefused, match="U2 does not permit"):
+        move(world, "U2", at("vesting.team"), at("wallet.l1", "holders"), np.ones((RUNS, COUNTS["holders"]), np.int64))
+
+
+def test_overdraft_names_account_run_day_and_what_is_missing(world):
+    world.phase = "staking"
+    world.day = 12
+    amount = np.zeros(RUNS, np.int64)
+    amount[2] = 5
+    world.balances[:, ACCOUNTS["staking_rewards"].index] = 3
+    parts = np.zeros((RUNS, COUNTS["holders"]), np.int64)
+    parts[2, 0] = 5
+    with pytest.raises(FlowRefused, match=r"S2 on day 12, run 2: staking_rewards is short by 2 gwei"):
+        move(world, "S2", at("staking_rewards"), at("stake", "holders"), parts)
+
+
+def test_negative_amounts_are_refused(world):
+    fill(world, "pool.community.l2")
+    world.phase = "emission"
+    with pytest.raises(FlowRefused, match="negative amount -1 gwei"):
+        move(world, "E3", at("pool.community.l2"), at("staking_rewards"), np.array([0, -1, 2]))
+
+
+def test_every_pair_of_accounts_outside_the_table_is_refused_in_every_phase(world):
+    """Exhaustive: a move is accepted exactly when some leg of the flow lists it."""
+    places = [at(a.name) for a in WORLD_ACCOUNTS] + [
+        at(a.name, c) for a in AGENT_ACCOUNTS for c in ("holders", "users", "team", "sequencer")
+    ]
+    accepted = 0
+    for flow in FLOWS.values():
+        world.phase = flow.phases[0]
+        for source, target in itertools.product(places, places):
+            zero = np.zeros(RUNS, np.int64)
+            listed = flow.permits(source.account.name, source.agent_class, target.account.name, target.agent_class)
+            if listed:
+                move(world, flow.id, source, target, zero)
+                accepted += 1
+            else:
+                with pytest.raises(FlowRefused):
+                    move(world, flow.id, source, target, zero)
+    assert accepted > 100
+
+
+def test_place_needs_a_class_exactly_for_agent_accounts():
+    with pytest.raises(ValueError, match="needs an agent class"):
+        at("wallet.l1")
+    with pytest.raises(ValueError, match="has no agent class"):
+        at("venue", "team")
