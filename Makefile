@@ -25,8 +25,8 @@ setup: $(VENV)/.stamp-setup ## .venv with the simulator, the chain and the dashb
 
 setup-all: $(VENV)/.stamp-setup-all ## the same with the reference node (torch), cadCAD and the developers' tools
 
-run: setup ## simulate scenarios/baseline.yaml and say where its report is
-	$(BIN)/olsim run scenarios/baseline.yaml
+run: setup ## simulate scenarios/baseline.yaml (or go on where it was stopped) and say where its report is
+	$(BIN)/olsim run scenarios/baseline.yaml --resume
 
 app: setup ## the dashboard on 127.0.0.1
 	$(BIN)/olsim app

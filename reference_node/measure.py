@@ -1,7 +1,7 @@
 """What a bench measures with: its plan, the shared rig, the clock, the device's ceilings.
 
-A shared CPU lies: another process on the same core makes a step look twice as long. The bench runs one thread,
-so on a CPU its clock is that thread's processor time, which is what wall time would be on a core of its own;
+A shared CPU lies: another process on the same core makes a step look twice as long. The bench runs one
+thread, so on a CPU its clock is that thread's processor time, which is what wall time would be on a core of its own;
 waiting for arrivals is skipped, not slept. The profile says which clock it used and what share of a processor
 the bench had. On an accelerator the clock is wall time, with CUDA events around steps.
 """
@@ -40,8 +40,8 @@ class BenchPlan:
     input_tokens, output_tokens
         Of each request of a serving run.
     repeats, steps
-        Rounds kept (one more is run and dropped), steps of each variant in a round. Serving runs are part of the
-        rounds, so that a machine that slows down slows both.
+        Rounds kept (one more is run and dropped), steps of each variant in a round. Serving runs are part of
+        the rounds, so that a machine that slows down slows both.
     """
 
     config: ModelConfig = field(default_factory=ModelConfig)

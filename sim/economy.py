@@ -71,7 +71,7 @@ class Economy:
     @property
     def minted(self) -> int:
         """Tokens that exist: the sum of the allocations, which is the cap unless the scenario says otherwise."""
-        return sum(schedule.allocation for schedule in self.schedules.values())
+        return sum(int(path[-1]) for path in self.vested.values()) + sum(self.unvested_after.values())
 
     @property
     def seed(self) -> int:

@@ -119,28 +119,30 @@ def plan(
 
 
 def _check_delays(entries: Sequence[JournalEntry], holdings: Holdings, delays: Delays) -> None:
-    """Refuse arrivals that come too early by the ledger's own days; bundling moves sendings forward."""
+    """Refuse arrivals that are too early by the ledger's own days; bundling moves sendings forward."""
     sent: defaultdict[str, deque[list[int]]] = defaultdict(deque)
     for transit in holdings.transits:
         sent[transit.label].append([transit.day, transit.amount])
     for entry in entries:
-        action, left = action_of(entry), entry.amount_gwei
+        action = action_of(entry)
         if action in SENDINGS:
-            sent[entry.target].append([entry.day, left])
+            sent[entry.target].append([entry.day, entry.amount_gwei])
         elif action in ARRIVALS:
-            queue = sent[entry.source]
-            while left and queue:
-                if entry.day < queue[0][0] + delays.of(entry.source):
-                    raise ReconciliationError(
-                        entry.source, entry.day,
-                        f"{entry.flow} to {entry.target}: sent on day {queue[0][0]}, the bridge takes"
-                        f" {delays.of(entry.source)} days",
-                    )  # fmt: skip
-                part = min(left, queue[0][1])
-                queue[0][1] -= part
-                left -= part
-                if queue[0][1] == 0:
-                    queue.popleft()
+            _take_oldest(sent[entry.source], entry, delays.of(entry.source))
+
+
+def _take_oldest(queue: deque[list[int]], entry: JournalEntry, delay: int) -> None:
+    left = entry.amount_gwei
+    while left and queue:
+        day, amount = queue[0]
+        if entry.day < day + delay:
+            message = f"{entry.flow} to {entry.target}: sent on day {day}, the bridge takes {delay} days"
+            raise ReconciliationError(entry.source, entry.day, message)
+        part = min(left, amount)
+        queue[0][1] -= part
+        left -= part
+        if part == amount:
+            queue.popleft()
 
 
 class _Walk:

@@ -124,12 +124,12 @@ def tell_result(done: Run, head: Headline, page: Path, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    from sim.report.screen import headline_table
+    from sim.report.screen import WIDE, headline_table
     from sim.report.sections import footer_text
     from sim.report.verdict import verdict, warnings
 
-    console = Console()
-    console.print(headline_table(head))
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
+    console.print(headline_table(head, console.width))
     console.print(verdict(head), highlight=False)
     for text in warnings(done.manifest):
         console.print(f"Warning: {text}", style="yellow", highlight=False)

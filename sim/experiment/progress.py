@@ -69,9 +69,10 @@ class Reporter:
     def write(self, **line: Any) -> None:
         """Append a line; one write call, so lines of several processes never mix."""
         line["elapsed_s"] = round(time.monotonic() - self.began, 2)
+        begins = "\n" if "total" in line else ""  # a killed writer may have left half a line
         descriptor = os.open(self.directory / PROGRESS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(descriptor, (json.dumps(line) + "\n").encode())
+            os.write(descriptor, f"{begins}{json.dumps(line)}\n".encode())
         finally:
             os.close(descriptor)
 
@@ -100,7 +101,7 @@ def read_progress(directory: Path) -> Progress:
         try:
             line = json.loads(text)
         except ValueError:
-            continue  # the last line of a writer that was killed
+            continue  # half a line of a writer that was killed
         elapsed = line.get("elapsed_s", elapsed)
         stage = line.get("stage", stage)
         if "total" in line:

@@ -15,27 +15,41 @@ if TYPE_CHECKING:
     from sim.report.headline import Headline
 
 
-def headline_table(head: Headline) -> Table:
-    """Return the headline as a rich table, with a rule between its eight rows."""
+WIDE = 120
+"""Columns of a terminal from which both dates are shown side by side; a narrower one shows the reference date."""
+
+
+def headline_table(head: Headline, width: int = WIDE) -> Table:
+    """Return the headline as a rich table, with a rule between its eight rows.
+
+    Parameters
+    ----------
+    head
+        The headline.
+    width
+        Columns of the terminal.
+    """
     from rich.table import Table
 
+    days = (head.as_of, head.last) if width >= WIDE else (head.as_of,)
     table = Table(title=f"{head.runs} runs: median, 5 to 95 %", title_justify="left")
-    table.add_column("#", justify="right")
+    table.add_column("#", justify="right", no_wrap=True)
     table.add_column("number", overflow="fold")
     table.add_column("unit")
-    for day in (head.as_of, head.last):
-        table.add_column(str(day), justify="right")
-        table.add_column("5 to 95 %", justify="right")
-    table.add_column("weakest input")
+    for day in days:
+        table.add_column(str(day), justify="right", no_wrap=True)
+        table.add_column("5 to 95 %", justify="right", no_wrap=True)
+    table.add_column("weakest input", no_wrap=True)
     shown = 0
     for line in head.lines:
         if shown and line.row != shown:
             table.add_section()
         first = "" if line.row == shown else str(line.row)
         shown = line.row
+        values = (line.at, line.last)[: len(days)]
         cells = [
             text
-            for value in (line.at, line.last)
+            for value in values
             for text in (number(value.p50, line.unit), interval(value.p05, value.p95, line.unit))
         ]
         table.add_row(first, line.label, "" if line.unit == "share" else line.unit, *cells, line.evidence)

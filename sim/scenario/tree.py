@@ -215,7 +215,7 @@ def _compose(text: str, reader: Reader) -> Any:
 
 @lru_cache(maxsize=32)
 def _composed(text: str) -> Any:
-    """Return ruamel's nodes of a text; they are only read, so that a parent is scanned once for all children."""
+    """Return ruamel's nodes of a text; they are only read, so a parent is scanned once for all children."""
     from ruamel.yaml import YAML
 
     return YAML(typ="safe", pure=True).compose(text)

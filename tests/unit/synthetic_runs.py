@@ -29,8 +29,10 @@ GWEI = 10**9
 NULL = "attribution_overhead"
 
 
-def batch(runs: list[int], days: int = DAYS, shift: float = 0.0, witness: bool = False) -> BatchResult:
-    """Run r has price 1 + r + shift on every day; amounts rise by a token a day; monthly columns on months' ends."""
+def batch(
+    runs: list[int], days: int = DAYS, shift: float = 0.0, witness: bool = False, executed: bool = True
+) -> BatchResult:
+    """Run r costs 1 + r + shift every day; amounts rise by a token a day; monthly columns are monthly."""
     numbers = np.array(runs, np.int64)
     day = np.arange(days + 1)
     metrics: dict[str, np.ndarray] = {}
@@ -48,8 +50,8 @@ def batch(runs: list[int], days: int = DAYS, shift: float = 0.0, witness: bool =
     return BatchResult(
         runs=numbers, metrics=metrics, groups=groups(runs, days), events=events(runs), residual_gwei=0,
         accounts=accounts(runs[0], days) if witness else {}, flows=flows(runs[0], days) if witness else {},
-        chain=chain(runs[0]) if witness else {}, usd=usd(runs),
-        chain_summary=chain_summary(runs[0]) if witness else None,
+        chain=chain(runs[0]) if witness and executed else {}, usd=usd(runs),
+        chain_summary=chain_summary(runs[0]) if witness and executed else None,
     )  # fmt: skip
 
 
@@ -108,7 +110,8 @@ def columns(names: tuple[str, ...], rows: list[tuple[object, ...]]) -> dict[str,
 
 def chain_summary(run: int) -> dict[str, object]:
     return {
-        "executed": True, "witness_run": run, "transactions": 9, "reconciled_epochs": 13, "max_abs_diff_wei": 0,
+        "executed": True, "witness_run": run, "transactions": 9, "reconciled_epochs": 13,
+        "max_abs_diff_wei": 0,
     }  # fmt: skip
 
 
@@ -134,11 +137,13 @@ def unlocks(days: int = DAYS) -> pl.DataFrame:
 
 def manifest(runs: int, days: int = DAYS, **changes: object) -> Manifest:
     plain = Manifest(
-        status="running", name="toy", scenario="toy.yaml", command="olsim run toy.yaml", start=START.isoformat(),
+        status="running", name="toy", scenario="toy.yaml", command="olsim run toy.yaml",
+        start=START.isoformat(),
         scenario_sha256="a" * 64, world_sha256="b" * 64, code_version=code_version(), packages={"numpy": "2"},
         seed=7, runs=runs, agents=50, days=days, artifacts_sha256=artifacts_sha256(),
         profile=ProfileFacts(
-            id="cpu-toy", sha256="c" * 64, measured=True, created="2026-01-02T03:04", device="CPU", model="llama",
+            id="cpu-toy", sha256="c" * 64, measured=True, created="2026-01-02T03:04", device="CPU",
+            model="llama",
             model_params=5_000_000,
         ),
         priced_for=PricedFor(model="8B dense", params=8_000_000_000),
@@ -163,7 +168,7 @@ def side_files(directory: Path) -> None:
 
 
 def run_directory(directory: Path, runs: int = 4, days: int = DAYS) -> Path:
-    """Write a complete run directory: a witness unit, another unit and a twin whose price is half a dollar less."""
+    """Write a complete run directory: witness run, the others, and a twin half a dollar cheaper."""
     directory.mkdir(parents=True)
     side_files(directory)
     land(directory, BASE, batch([0], days, witness=True), START, 1.0)

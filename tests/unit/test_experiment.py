@@ -118,8 +118,8 @@ class TestProgress:
         reporter = Reporter(tmp_path, 0.0)
         reporter.write(total=10, stage="simulating")
         reporter.day("a", 6, 99, 99)
-        (tmp_path / "progress.jsonl").open("a").write('{"unit": "b", "wei')  # killed within a line
-        (tmp_path / "progress.jsonl").open("a").write("\n")
+        with (tmp_path / "progress.jsonl").open("a") as file:
+            file.write('{"unit": "b", "wei')  # killed within a line
         reporter.write(total=4, stage="simulating")
         assert read_progress(tmp_path).fraction == 0.0
 
@@ -219,7 +219,9 @@ def install(
         if fail_at is not None and fail_at in calls[-1] and error is not None:
             raise error
         on_day(economy.days)
-        return toy.batch([int(run) for run in runs], economy.days, witness=witness is not None)
+        return toy.batch(
+            [int(run) for run in runs], economy.days, witness=witness is not None, executed=False
+        )
 
     monkeypatch.setitem(sys.modules, "sim.engine", SimpleNamespace(run_batch=run_batch, FAR=10**6))
 

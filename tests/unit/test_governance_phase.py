@@ -16,7 +16,7 @@ from models.parameters import Parameter
 from models.turnout import SELF, UNDELEGATED
 from sim.governance_gateway import FormulaGateway, GatewayError, Outcome, ParameterSet
 from sim.governed_columns import GovernedColumns
-from sim.ledger import Journal
+from sim.journal import Journal
 from sim.phases import governance
 from sim.services import Services
 from sim.states.governance import SCENARIO, Event, begin_state

@@ -122,7 +122,8 @@ def test_the_documents(documents: tuple[str, str]) -> None:
 
 
 SECTIONS = (
-    "pay for 3.00 times", "Headline", "Who gains and who loses", "Treasury and supply", "Governance", "Sensitivity",
+    "pay for 3.00 times", "Headline", "Who gains and who loses", "Treasury and supply", "Governance",
+    "Sensitivity",
     "Assumptions", "Every parameter of the scenario", "Columns without values", "Reproduce",
 )  # fmt: skip
 

@@ -229,7 +229,7 @@ class TestBatchResult:
     def test_a_missing_observable(self) -> None:
         good = toy.batch([0], DAYS)
         metrics = {name: values for name, values in good.metrics.items() if name != "price_usd"}
-        with pytest.raises(ValueError, match="metrics differ from the observables: .'price_usd'"):
+        with pytest.raises(ValueError, match=r"metrics differ from the observables: .'price_usd'"):
             rebuilt(good, metrics=metrics)
 
     def test_a_float_amount(self) -> None:

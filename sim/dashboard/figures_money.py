@@ -1,0 +1,104 @@
+"""Interactive figures of fees and of what they have to carry.
+
+Rule decided here: pure functions from frames to plotly figures; daily money is shown as the mean of 30 days,
+because single days are noise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sim.dashboard.figures_supply import plain_log
+from sim.dashboard.plot import LINE, MILLION_TOKENS, add_fan, blank, fans, from_zero, per_cent, smoothed, unknown
+from sim.experiment.statistics import bands
+from sim.report.style import SERIES, Note
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    import polars as pl
+
+SMOOTH_DAYS = 30
+DEMAND = {
+    "fee_gross_usd": "fees paid by users",
+    "usage_topup_usd": "users' purchases of tokens",
+    "unlock_sold_usd": "unlocked and emitted tokens sold",
+    "outside_inflow_usd": "outside net inflow (traders)",
+}
+SPLIT = {
+    "split_model_weight": "model owners",
+    "split_stakers_weight": "stakers",
+    "split_contributors_weight": "data contributors",
+}
+POTS = {
+    "treasury_gwei": "treasury",
+    "pool_community_gwei": "community pool",
+    "pool_ecosystem_gwei": "ecosystem pool",
+    "staking_pot_gwei": "staking pot",
+}
+
+
+def fees(metrics: pl.DataFrame, note: Note) -> go.Figure:
+    """Return gross and net fees."""
+    import polars as pl
+
+    net = pl.col("fee_net_gwei") / pl.col("fee_gross_gwei")
+    paid = metrics.with_columns((pl.col("fee_gross_usd") * net.fill_nan(0)).alias("fee_net_usd"))
+    named = {"fee_gross_usd": "gross: what users pay", "fee_net_usd": "net of the platform part: what is split"}
+    figure = blank("Inference and access fees", note, y="USD per day, mean of 30 days")
+    return from_zero(fans(figure, smoothed(paid, named, SMOOTH_DAYS), named))
+
+
+def cover(metrics: pl.DataFrame, note: Note) -> go.Figure:
+    """Return usage cover: fees and buyback over unlocked tokens sold, with the line at which usage carries them."""
+    figure = blank("Usage cover", note, y="fees and buyback / unlocks sold, 30 days in USD")
+    figure = from_zero(fans(figure, metrics, {"usage_cover": "usage cover"}))
+    figure.add_hline(
+        y=1, line={"color": LINE, "dash": "dash", "width": 1.2}, annotation_text="usage pays for all of it",
+        annotation_position="top left",
+    )  # fmt: skip
+    return figure
+
+
+def demand(metrics: pl.DataFrame, note: Note) -> go.Figure:
+    """Return fee demand, unlock supply and outside inflow on one log axis; a band leaves out what is not positive."""
+    import polars as pl
+
+    figure = blank("Fee demand against unlock supply", note, y="USD per day, mean of 30 days (log)", height=440)
+    smooth = smoothed(metrics, DEMAND, SMOOTH_DAYS)
+    for (column, label), colour in zip(DEMAND.items(), SERIES, strict=False):
+        band = bands(smooth, column, (5, 50, 95)).filter(pl.col("p05") > 0)
+        if band.height:
+            add_fan(figure, band, colour, label)
+    return plain_log(figure) if figure.data else unknown(figure, "nothing was paid or sold in any run")
+
+
+def split(metrics: pl.DataFrame, note: Note) -> go.Figure:
+    """Return the shares of the gross fee by the weights in force, mean over runs, stacked."""
+    import plotly.graph_objects as go
+    import polars as pl
+
+    figure = blank("Who a fee goes to, by the parameters in force", note, y="share of the gross fee, each day")
+    weights = pl.sum_horizontal(SPLIT)
+    platform = pl.col("fees_platform_bps") / 10_000
+    shares = metrics.group_by("day", "date").agg(
+        platform.mean().alias("platform"),
+        *(((1 - platform) * pl.col(column) / weights).mean().alias(column) for column in SPLIT),
+    )
+    shares = shares.drop_nulls().sort("day")
+    if not shares.height:
+        return unknown(figure, "no fee is in force on any day")
+    named = {"platform": "platform (operators first, then treasury)", **SPLIT}
+    for (column, label), colour in zip(named.items(), SERIES, strict=False):
+        figure.add_trace(
+            go.Scatter(
+                x=shares["date"].to_list(), y=shares[column].to_list(), name=label, stackgroup="fee", mode="lines",
+                line={"width": 0.5, "color": colour}, hovertemplate="%{y:.1%}",
+            )
+        )  # fmt: skip
+    return from_zero(per_cent(figure))
+
+
+def pots(metrics: pl.DataFrame, note: Note) -> go.Figure:
+    """Return what treasury, pools and staking pot hold."""
+    figure = blank("Treasury, pools and staking pot", note, y="million OPEN, end of day")
+    return from_zero(fans(figure, metrics, POTS, scale=MILLION_TOKENS))
