@@ -46,4 +46,9 @@ class InputError(ValueError):
         if isinstance(problems, str):
             problems = [problems]
         self.problems = tuple(p if isinstance(p, Problem) else Problem(p) for p in problems)
-        super().__init__("\n".join(str(p) for p in self.problems))
+        # the arguments as given: SimPy and pickle make the error anew from them
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        """Return one problem per line."""
+        return "\n".join(str(problem) for problem in self.problems)

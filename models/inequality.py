@@ -42,7 +42,9 @@ def gini(amounts: Ints) -> Floats:
     amounts = _checked(amounts)
     count = amounts.shape[-1]
     ranks = 2.0 * np.arange(1, count + 1) - count - 1
-    return _over(np.sort(amounts, axis=-1) @ ranks / count, amounts.sum(axis=-1))
+    # a sum, not a matrix product: BLAS rounds by how many rows it is given
+    weighted = (np.sort(amounts, axis=-1) * ranks).sum(axis=-1)
+    return _over(weighted / count, amounts.sum(axis=-1))
 
 
 def hhi(amounts: Ints) -> Floats:

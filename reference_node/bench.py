@@ -68,6 +68,18 @@ def stderr_progress(started: float) -> Progress:
     return say
 
 
+def check_target(path: Path) -> None:
+    """Refuse a profile path that cannot become a file, before minutes are spent on measuring.
+
+    Raises
+    ------
+    InputError
+        When the path is a folder, or below a file.
+    """
+    if path.is_dir() or any(parent.is_file() for parent in path.parents):
+        raise InputError(f"{path}: cannot be written; name a file")
+
+
 def build_rig(plan: BenchPlan, device_name: str, progress: Progress) -> Rig:
     """Put model, pool and adapters on the device and measure its ceilings.
 
@@ -100,9 +112,23 @@ def build_rig(plan: BenchPlan, device_name: str, progress: Progress) -> Rig:
     return Rig(plan, model, pool, make_adapters(plan, dtype), bandwidth, flops)
 
 
-def measure_profile(preset: str, device_name: str, command: str, progress: Progress) -> Profile:
-    """Run every part of the bench and return the (unsealed) profile."""
-    rig = build_rig(PLANS[preset], device_name, progress)
+def measure_profile(
+    plan: BenchPlan, name: str, device_name: str, command: str, progress: Progress
+) -> Profile:
+    """Run every part of the bench and return the (unsealed) profile.
+
+    Parameters
+    ----------
+    plan, name
+        What is swept, and the model's name in the profile.
+    device_name
+        `cpu` or `cuda`.
+    command
+        How the bench was started, for the record.
+    progress
+        Told what runs now.
+    """
+    rig = build_rig(plan, device_name, progress)
     wall, processor = time.perf_counter(), time.thread_time()
     with tempfile.TemporaryDirectory() as scratch:
         loads = measure_adapter_load(rig, Path(scratch), progress)
@@ -112,13 +138,13 @@ def measure_profile(preset: str, device_name: str, command: str, progress: Progr
     share = min(1.0, (time.thread_time() - processor) / (time.perf_counter() - wall))
     return Profile(
         schema=SCHEMA_VERSION,
-        id=f"{device_name}-{preset}",
+        id=f"{device_name}-{name}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         node_version=reference_node.__version__,
         git_rev=revision(),
         device=_describe_device(rig),
         software=_describe_software(rig),
-        model=_describe_model(rig, preset),
+        model=_describe_model(rig, name),
         lora=_describe_lora(rig),
         decode=decode,
         prefill=prefill,
@@ -200,10 +226,10 @@ def _describe_software(rig: Rig) -> Software:
     )
 
 
-def _describe_model(rig: Rig, preset: str) -> BaseModel:
+def _describe_model(rig: Rig, name: str) -> BaseModel:
     config, size = rig.plan.config, rig.model.embed.element_size()
     return BaseModel(
-        arch=f"llama-{preset}",
+        arch=f"llama-{name}",
         params=config.parameters(),
         streamed_bytes=config.streamed_parameters() * size,
         kv_bytes_per_token=2 * config.layers * config.kv_heads * config.head_dim * size,
@@ -259,8 +285,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress = stderr_progress(time.perf_counter())
     command = f"python -m reference_node.bench --preset {options.preset} --device {options.device}"
     try:
+        check_target(options.out)
         profile = write_profile(
-            measure_profile(options.preset, options.device, command, progress), options.out
+            measure_profile(PLANS[options.preset], options.preset, options.device, command, progress),
+            options.out,
         )
     except InputError as error:
         sys.stderr.write(f"{error}\n")

@@ -17,7 +17,9 @@ import typer
 from models.errors import InputError
 
 app = typer.Typer(
-    help="The reference LoRA serving node: measure it, make and check adapters.", no_args_is_help=True
+    help="The reference LoRA serving node: measure it, make and check adapters.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 adapters_app = typer.Typer(help="Make seeded adapters, check and name adapter folders.", no_args_is_help=True)
 app.add_typer(adapters_app, name="adapters")
@@ -43,16 +45,16 @@ def measure(
             "olsim node bench: --out FILE is missing; say where the profile goes, or ask for --figures"
         )
     _import_torch()
-    from reference_node.bench import measure_profile, stderr_progress
+    from reference_node.bench import check_target, measure_profile, stderr_progress
     from reference_node.measure import PLANS
     from reference_node.profile import write_profile
 
     if preset not in PLANS:
         raise InputError(f"preset {preset!r} is unknown; allowed {', '.join(PLANS)}")
+    check_target(out)
     command = f"olsim node bench --preset {preset} --device {device}"
-    profile = write_profile(
-        measure_profile(preset, device, command, stderr_progress(time.perf_counter())), out
-    )
+    progress = stderr_progress(time.perf_counter())
+    profile = write_profile(measure_profile(PLANS[preset], preset, device, command, progress), out)
     summary = {
         "profile": str(out),
         "id": profile.id,

@@ -1,9 +1,9 @@
 """What a bench measures with: its plan, the shared rig, the clock, the device's ceilings.
 
 A shared CPU lies: another process on the same core makes a step look twice as long. The bench runs one
-thread, so on a CPU its clock is that thread's processor time, which is what wall time would be on a core of its own;
-waiting for arrivals is skipped, not slept. The profile says which clock it used and what share of a processor
-the bench had. On an accelerator the clock is wall time, with CUDA events around steps.
+thread, so on a CPU its clock is the processor time of that thread, which is what wall time would be on a core
+of its own; waiting for arrivals is skipped, not slept. The profile says which clock it used and what share of
+a processor the bench had. On an accelerator the clock is wall time, with CUDA events around steps.
 """
 
 from __future__ import annotations

@@ -71,11 +71,12 @@ class Hooks:
 
 
 def begin_day(world: World, economy: Economy, day: int) -> None:
-    """Turn the world's calendar to `day`: yesterday's journal and USD book close, dated parameters begin."""
+    """Turn the world's calendar to `day`: yesterday's books close, dated and voted parameters begin to hold."""
     world.day = day
     world.journal.today = {}
     world.usd.today = {}
     world.governed.apply_dates(economy.scenario, economy.date_of(day), first=day == 0)
+    governance.bind(world, economy)
 
 
 def run_phase(world: World, economy: Economy, name: str, module: ModuleType, services: Services | None) -> None:

@@ -73,6 +73,10 @@ class Economy:
         """Tokens that exist: the sum of the allocations, which is the cap unless the scenario says otherwise."""
         return sum(int(path[-1]) for path in self.vested.values()) + sum(self.unvested_after.values())
 
+    def people_per_agent(self, agent_class: str) -> float:
+        """Return how many agents of the scenario one simulated agent of a class stands for: its resolution."""
+        return float(getattr(self.scenario.agents, agent_class).count) / self.layout.count(agent_class)
+
     @property
     def seed(self) -> int:
         """The scenario's seed: the key of every draw."""

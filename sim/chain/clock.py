@@ -64,6 +64,10 @@ class SandboxClock:
         """Day that a timestamp falls on."""
         return (timestamp - self.day0_timestamp) // DAY_S
 
+    def governance_day(self, timestamp: int) -> int:
+        """Day from whose noon to the next noon a timestamp falls."""
+        return (timestamp - self.day0_timestamp - NOON_S) // DAY_S
+
     def go(self, timestamp: int) -> None:
         """Bring both chains to `timestamp`, or leave them where they are if that is past."""
         for alarm in [a for a in self._alarms if a[0] < timestamp]:

@@ -84,7 +84,7 @@ class Executor:
         self._unproven = waiting
 
     def execute(self, steps: Sequence[Step], earned: Mapping[str, int]) -> None:
-        """Execute the steps of one day in order.
+        """Execute the steps of one day in order; all claims are made when the first one is due.
 
         Raises
         ------
@@ -92,17 +92,20 @@ class Executor:
             If the chain refuses a step or a contract computes another amount, with account and day.
         """
         released = self._release(steps)
+        claims = [step for step in steps if step.action is Action.CLAIM]
         for step in steps:
             try:
                 if step.action is Action.RELEASE:
                     self._pass_on(step, released)
-                elif step.action is not Action.CLAIM:
+                elif step.action is Action.CLAIM:
+                    self._settle(claims, earned)
+                    claims = []
+                else:
                     self._count(step.source, self._run[step.action](step))
             except (Reverted, ChainError, BridgeError) as error:
                 raise ReconciliationError(
                     step.source, step.day, f"{step.flow} to {step.target}: {error}"
                 ) from error
-        self._settle([s for s in steps if s.action is Action.CLAIM], earned)
 
     def _settle(self, steps: Sequence[Step], earned: Mapping[str, int]) -> None:
         """Post a root and make the claims of a day."""

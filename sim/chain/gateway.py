@@ -55,13 +55,13 @@ class ChainGateway:
     witness
         The chains.
     replay
-        Executes the journal up to the present moment; called before governance acts.
+        Executes what the journal holds, through a day; called before governance moves time.
     single_ballots
         How many of the largest voters get an address of their own; the rest vote in groups.
     """
 
     def __init__(
-        self, witness: ChainWitness, replay: Callable[[], None], *, single_ballots: int = 20
+        self, witness: ChainWitness, replay: Callable[[int], None], *, single_ballots: int = 20
     ) -> None:
         self._witness, self._replay, self._singles = witness, replay, single_ballots
         self._d = witness.deployment
@@ -84,7 +84,6 @@ class ChainGateway:
             self._witness.l2.revert(second.before)
             self._cohorts.forget_delegations(second.lent_to)
         else:
-            self._replay()
             self._go(timestamp - 1)
             second = self._second = _Second(timestamp, self._witness.l2.snapshot())
         second.submissions.append(submission)
@@ -102,8 +101,7 @@ class ChainGateway:
         GatewayError
             If the GOPEN supply or the quorum in force is another on the chain.
         """
-        if not self._open:
-            self._replay()
+        self._replay(self._clock.governance_day(timestamp))
         supply = self._d.gopen.total_supply()
         if supply != electorate.supply * self._d.spec.unit_wei:
             raise GatewayError(
@@ -171,7 +169,6 @@ class ChainGateway:
         GatewayError
             If the timelock has not run out, or a call fails.
         """
-        self._replay()
         self._go(timestamp)
         record = self._records[key]
         try:
@@ -190,6 +187,9 @@ class ChainGateway:
             self._cohorts.rejoin()
 
     def _go(self, timestamp: int) -> None:
+        """Execute the journal up to the day of `timestamp`, then go to it."""
+        if timestamp > self._clock.now:
+            self._replay(self._clock.day_of(timestamp))
         self._clock.go(timestamp)
         if self._clock.now != timestamp:
             raise GatewayError(f"governance acts at {timestamp}; the chains stand at {self._clock.now}")

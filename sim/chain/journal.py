@@ -104,8 +104,13 @@ class ReconciliationError(RuntimeError):
     """
 
     def __init__(self, account: str, day: int, message: str) -> None:
-        self.account, self.day = account, day
-        super().__init__(f"day {day}, account {account}: {message}")
+        self.account, self.day, self.message = account, day, message
+        # the arguments as given: SimPy and pickle make the error anew from them
+        super().__init__(account, day, message)
+
+    def __str__(self) -> str:
+        """Return day, account and what disagrees."""
+        return f"day {self.day}, account {self.account}: {self.message}"
 
 
 @lru_cache(maxsize=65_536)

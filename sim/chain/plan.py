@@ -100,8 +100,8 @@ def plan(
     Raises
     ------
     ReconciliationError
-        If money arrives earlier than the bridge allows, or the entries cannot be executed even in the ledger's
-        own order.
+        If money arrives earlier than the bridge allows, or the entries cannot be executed even in the
+        ledger's own order.
     """
     _check_delays(entries, holdings, delays)
     state = holdings.copy()

@@ -41,7 +41,7 @@ def explain(
         return
     from rich.console import Console
 
-    Console().print(tree(found), soft_wrap=True)
+    Console(width=None if sys.stdout.isatty() else 160).print(tree(found))
 
 
 def tree(found: Trace) -> Tree:

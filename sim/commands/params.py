@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 BASELINE = Path("scenarios/baseline.yaml")
 """The scenario that is shown when none is named."""
 
+WIDTH_OF_A_FILE = 200
+"""Columns where output is no terminal and there is nothing to fit into."""
+
 COLUMNS = ("path", "value", "class", "source", "range", "place")
 
 
@@ -102,9 +105,13 @@ def _show(rows: list[dict[str, str]]) -> None:
     from rich.table import Table
 
     console = Console()
-    shown = Table(*COLUMNS, box=None, pad_edge=False)
+    if not console.is_terminal:
+        console = Console(width=WIDTH_OF_A_FILE)
+    shown = Table(box=None, pad_edge=False)
+    for column in COLUMNS:
+        shown.add_column(column, overflow="fold")
     for row in rows:
         shown.add_row(*(row[column] for column in COLUMNS))
     console.print(shown)
     illustrative = sum(row["class"] == "illustrative" for row in rows)
-    console.print(f"{len(rows)} parameters, {illustrative} of them illustrative")
+    console.print(f"shown: {len(rows)}; of these illustrative: {illustrative}")

@@ -6,6 +6,7 @@ report's path; a broken check leaves with exit code 1.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shlex
 import sys
@@ -58,8 +59,7 @@ def run(
     from sim.results import load_run
     from sim.scenario import load
 
-    if workers is not None and workers < 1:
-        raise InputError(f"--workers {workers} is out of range; allowed 1 or more")
+    check_options(workers, chain)
     economy = build_economy(load(scenario, overrides(set_ or [], runs, days)), agents=agents)
     order = Order(
         economy=economy,
@@ -80,6 +80,20 @@ def run(
     tell_result(done, head, page, as_json)
     if not done.manifest.reconciled:
         raise typer.Exit(1)
+
+
+def check_options(workers: int | None, chain: Switch) -> None:
+    """Refuse options that cannot work before anything is read.
+
+    Raises
+    ------
+    InputError
+        If there are no workers, or the chain is on and no EVM is installed.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers {workers} is out of range; allowed 1 or more")
+    if chain is Switch.ON and importlib.util.find_spec("eth") is None:
+        raise InputError("--chain on needs the package py-evm: `make setup` installs it, or use --chain off")
 
 
 def overrides(given: list[str], runs: int | None, days: int | None) -> list[str]:

@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.dashboard.figures_supply import plain_log
-from sim.dashboard.plot import LINE, MILLION_TOKENS, add_fan, blank, fans, from_zero, per_cent, smoothed, unknown
+from sim.dashboard.plot import (
+    LINE,
+    MILLION_TOKENS,
+    add_fan,
+    blank,
+    fans,
+    from_zero,
+    per_cent,
+    smoothed,
+    unknown,
+)
 from sim.experiment.statistics import bands
 from sim.report.style import SERIES, Note
 
@@ -43,7 +53,10 @@ def fees(metrics: pl.DataFrame, note: Note) -> go.Figure:
 
     net = pl.col("fee_net_gwei") / pl.col("fee_gross_gwei")
     paid = metrics.with_columns((pl.col("fee_gross_usd") * net.fill_nan(0)).alias("fee_net_usd"))
-    named = {"fee_gross_usd": "gross: what users pay", "fee_net_usd": "net of the platform part: what is split"}
+    named = {
+        "fee_gross_usd": "gross: what users pay",
+        "fee_net_usd": "net of the platform part: what is split",
+    }
     figure = blank("Inference and access fees", note, y="USD per day, mean of 30 days")
     return from_zero(fans(figure, smoothed(paid, named, SMOOTH_DAYS), named))
 
@@ -63,7 +76,9 @@ def demand(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return fee demand, unlock supply and outside inflow on one log axis; a band leaves out what is not positive."""
     import polars as pl
 
-    figure = blank("Fee demand against unlock supply", note, y="USD per day, mean of 30 days (log)", height=440)
+    figure = blank(
+        "Fee demand against unlock supply", note, y="USD per day, mean of 30 days (log)", height=440
+    )
     smooth = smoothed(metrics, DEMAND, SMOOTH_DAYS)
     for (column, label), colour in zip(DEMAND.items(), SERIES, strict=False):
         band = bands(smooth, column, (5, 50, 95)).filter(pl.col("p05") > 0)
@@ -77,7 +92,9 @@ def split(metrics: pl.DataFrame, note: Note) -> go.Figure:
     import plotly.graph_objects as go
     import polars as pl
 
-    figure = blank("Who a fee goes to, by the parameters in force", note, y="share of the gross fee, each day")
+    figure = blank(
+        "Who a fee goes to, by the parameters in force", note, y="share of the gross fee, each day"
+    )
     weights = pl.sum_horizontal(SPLIT)
     platform = pl.col("fees_platform_bps") / 10_000
     shares = metrics.group_by("day", "date").agg(

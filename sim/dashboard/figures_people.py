@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     import polars as pl
 
-INCOME = {"contributor_income_median_usd": "median contributor", "contributor_income_p90_usd": "90th percentile"}
+INCOME = {
+    "contributor_income_median_usd": "median contributor",
+    "contributor_income_p90_usd": "90th percentile",
+}
 SHARES = {
     "contributor_above_break_even": "at or above break-even",
     "contributor_income_zero_share": "without any income",
@@ -126,7 +129,9 @@ def paid_classes(paid_groups: pl.DataFrame, note: Note) -> go.Figure:
     import plotly.graph_objects as go
     import polars as pl
 
-    figure = blank("Paid to each class", note, y="thousand USD per month, median over runs", x=MONTHLY, height=440)
+    figure = blank(
+        "Paid to each class", note, y="thousand USD per month, median over runs", x=MONTHLY, height=440
+    )
     whole = paid_groups.filter((pl.col("decile") == 0) & (pl.col("paid_usd") > 0))
     if not whole.height:
         return unknown(figure, "nobody was paid" if paid_groups.height else NO_EPOCH)
@@ -135,7 +140,9 @@ def paid_classes(paid_groups: pl.DataFrame, note: Note) -> go.Figure:
         if own.height:
             bars = (own["paid_usd"] / 1e3).to_list()
             figure.add_trace(
-                go.Bar(x=own["date"].to_list(), y=bars, name=name, marker_color=colour, hovertemplate="%{y:,.1f}")
+                go.Bar(
+                    x=own["date"].to_list(), y=bars, name=name, marker_color=colour, hovertemplate="%{y:,.1f}"
+                )
             )
     figure.update_layout(barmode="stack")
     return figure

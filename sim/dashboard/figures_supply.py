@@ -207,7 +207,9 @@ def twins(metrics: pl.DataFrame, others: pl.DataFrame, words: Mapping[str, str],
     """
     import polars as pl
 
-    figure = blank("Price with one mechanism switched off, same luck", note, y="USD per OPEN, close of day (log)")
+    figure = blank(
+        "Price with one mechanism switched off, same luck", note, y="USD per OPEN, close of day (log)"
+    )
     runs = others["run"].unique().to_list()
     arms = {"as in the scenario": metrics.filter(pl.col("run").is_in(runs))}
     for (name,), rows in others.group_by("twin", maintain_order=True):

@@ -48,7 +48,9 @@ def turnout(metrics: pl.DataFrame, note: Note) -> go.Figure:
 
 def quorum(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return which share of votes so far reached quorum and passed."""
-    figure = blank("Votes so far that reached quorum, and that passed", note, y="share of votes held by the day")
+    figure = blank(
+        "Votes so far that reached quorum, and that passed", note, y="share of votes held by the day"
+    )
     if not metrics["quorum_rate"].count():
         return unknown(figure, NO_VOTE)
     figure = per_cent(fans(figure, metrics, RATES))
@@ -58,7 +60,9 @@ def quorum(metrics: pl.DataFrame, note: Note) -> go.Figure:
 
 def small_votes(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return who casts the votes: small holders and contributors against everybody else."""
-    figure = blank("Votes cast by small holders and contributors", note, y="share of votes cast, last vote by the day")
+    figure = blank(
+        "Votes cast by small holders and contributors", note, y="share of votes cast, last vote by the day"
+    )
     named = {"small_votes_share": "small holders and contributors"}
     return from_zero(per_cent(fans(figure, metrics, named, colours=(SERIES[2],))))
 

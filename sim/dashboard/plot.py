@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sim.accounts import AGENT_CLASSES
 from sim.experiment.statistics import bands
 from sim.report.style import BUCKETS, SERIES, Note, thinned
 from sim.report.text import GWEI_PER_TOKEN
@@ -74,7 +73,13 @@ def unknown(figure: go.Figure, why: str) -> go.Figure:
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     figure.add_annotation(
-        text=why, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font={"color": NEUTRAL, "size": 14}
+        text=why,
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+        showarrow=False,
+        font={"color": NEUTRAL, "size": 14},
     )
     return figure
 
@@ -125,14 +130,20 @@ def add_fan(figure: go.Figure, band: pl.DataFrame, colour: str, label: str) -> N
     quiet: dict[str, Any] = {"mode": "lines", "line": {"width": 0}, "legendgroup": label, "showlegend": False}
     for low, high in zip(lows, highs, strict=False):
         shade = {"fill": "tonexty", "fillcolor": transparent(colour, 0.18)}
-        figure.add_trace(go.Scatter(x=when, y=band[low].to_list(), name=_edge(label, low), hoverinfo="skip", **quiet))
         figure.add_trace(
-            go.Scatter(x=when, y=band[high].to_list(), name=_edge(label, high), hoverinfo="skip", **quiet, **shade)
+            go.Scatter(x=when, y=band[low].to_list(), name=_edge(label, low), hoverinfo="skip", **quiet)
+        )
+        figure.add_trace(
+            go.Scatter(
+                x=when, y=band[high].to_list(), name=_edge(label, high), hoverinfo="skip", **quiet, **shade
+            )
         )
     if "p50" in columns:
         line = {"color": colour, "width": 2}
         figure.add_trace(
-            go.Scatter(x=when, y=band["p50"].to_list(), name=label, mode="lines", line=line, legendgroup=label)
+            go.Scatter(
+                x=when, y=band["p50"].to_list(), name=label, mode="lines", line=line, legendgroup=label
+            )
         )
 
 

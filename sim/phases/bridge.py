@@ -44,7 +44,8 @@ def advance(world: World, economy: Economy) -> None:
 def exit_days(economy: Economy) -> int:
     """Return the whole days between initiating a withdrawal and being paid on L1."""
     bridge = economy.scenario.bridge
-    return withdrawal_days(*(Fraction(p.value.seconds, 86_400) for p in (bridge.window, bridge.output_every, bridge.user_delay)))
+    delays = (Fraction(p.value.seconds, 86_400) for p in (bridge.window, bridge.output_every, bridge.user_delay))
+    return withdrawal_days(*delays)
 
 
 def _arrive(world: World) -> None:

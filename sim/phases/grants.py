@@ -124,7 +124,7 @@ def _pay(world: World, economy: Economy, due: Int) -> None:
 def _come_and_go(world: World, economy: Economy) -> None:
     """Let contributors leave and join by what the month paid."""
     usage, terms = world.usage, economy.scenario.agents.contributors
-    income = usage.income_month / 1e9 * world.price_usd[:, None]
+    income = usage.income_month / 1e9 * world.price_usd[:, None] / economy.people_per_agent("contributors")
     outside, active = float(terms.outside_income.value), usage.contributor_active
     average = np.where(active, income, 0.0).sum(axis=1) / np.maximum(active.sum(axis=1), 1)
     granted = usage.tranche[:, world.layout.count("builders") :] > 0

@@ -29,7 +29,7 @@ def holdings_of(world: World, agent_class: str = "*") -> Int:
 def advance(world: World, economy: Economy) -> None:
     """Write the monthly observables of contributors and holders."""
     income = world.usage.income_month
-    usd = income / 1e9 * world.price_usd[:, None]
+    usd = income / 1e9 * world.price_usd[:, None] / economy.people_per_agent("contributors")
     outside = float(economy.scenario.agents.contributors.outside_income.value)
     holders, everybody = holdings_of(world, "holders"), holdings_of(world)
     for name, value in (

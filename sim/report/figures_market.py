@@ -10,7 +10,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from sim.experiment.statistics import PERCENTILES, bands
-from sim.report.style import BUCKETS, SERIES, Note, dates, draw, fan, finish, to_svg
+from sim.report.style import BUCKETS, SERIES, Note, dates, draw, fan, finish, positive, to_svg
 from sim.report.text import GWEI_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -111,9 +111,7 @@ def cover(metrics: pl.DataFrame, note: Note) -> str:
         smooth = ordered.select(
             "day", "date", pl.col(column).rolling_mean(SMOOTH_DAYS, min_samples=1).over("run").alias(column)
         )
-        band = bands(smooth, column, (5, 50, 95)).filter(pl.col("p05") > 0)
-        if band.height:
-            fan(axes, band, colour, label)
+        fan(axes, positive(bands(smooth, column, (5, 50, 95))), colour, label)
     finish(axes, "What users pay against what unlocks sell, 30-day means", "USD per day (log)", log=True)
     return to_svg(figure, "cover")
 

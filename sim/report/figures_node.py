@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sim.experiment.statistics import bands
-from sim.report.style import SERIES, Note, draw, fan, finish, share_axis, to_svg
+from sim.report.style import SERIES, Note, draw, fan, finish, positive, share_axis, to_svg
 from sim.report.text import GWEI_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -46,19 +46,13 @@ def serving_money(metrics: pl.DataFrame, note: Note) -> str:
     for (column, label), colour in zip(
         {"serving_cost_usd_per_1m": "cost", "fee_usd_per_1m": "fee"}.items(), SERIES, strict=False
     ):
-        fan(left, _positive(bands(metrics, column, _QUANTILES)), colour, label)
+        fan(left, positive(bands(metrics, column, _QUANTILES)), colour, label)
     finish(left, "Cost and fee of serving", "USD per 1M tokens (log)", log=True)
     fan(right, bands(metrics, "operator_margin", _QUANTILES), SERIES[2], "margin")
     right.axhline(0, color="#333333", linewidth=0.8)
-    finish(right, "Operators' margin, 30 days", "share of revenue", zero=False)
+    finish(right, "Operators' margin, 30 days", "(revenue - cost) / cost", zero=False)
     share_axis(right)
     return to_svg(figure, "serving-money")
-
-
-def _positive(band: pl.DataFrame) -> pl.DataFrame:
-    import polars as pl
-
-    return band.filter(pl.col("p05") > 0)
 
 
 def bridge(metrics: pl.DataFrame, note: Note) -> str:

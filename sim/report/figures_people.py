@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sim.experiment.statistics import bands
-from sim.report.style import SERIES, Note, draw, fan, finish, share_axis, to_svg
+from sim.report.style import SERIES, Note, draw, fan, finish, positive, share_axis, to_svg
 from sim.report.text import GWEI_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def income(metrics: pl.DataFrame, note: Note) -> str:
     figure, (left, right) = draw(2, note)
     named = {"contributor_income_median_usd": "median", "contributor_income_p90_usd": "90th percentile"}
     for (column, label), colour in zip(named.items(), SERIES, strict=False):
-        fan(left, bands(metrics, column, _QUANTILES), colour, label)
-    finish(left, "Contributor's income", "USD per month")
+        fan(left, positive(bands(metrics, column, _QUANTILES)), colour, label)
+    finish(left, "Contributor's income", "USD per month (log)", log=True)
     fan(right, bands(metrics, "contributor_above_break_even", _QUANTILES), SERIES[2], "above break-even")
     fan(right, bands(metrics, "contributor_income_zero_share", _QUANTILES), SERIES[5], "without income")
     finish(right, "Contributors above break-even", "share of contributors")

@@ -225,7 +225,7 @@ _SOURCES = (
     _column(5, "payout_top1_share", "payouts to the top 1 % of contributors"),
     _column(6, "serving_cost_usd_per_1m", "serving cost"),
     _column(6, "fee_usd_per_1m", "fee paid for tokens"),
-    _column(6, "operator_margin", "operator margin, 30 days"),
+    _column(6, "operator_margin", "operator margin over cost, 30 days"),
     _column(6, "latency_p95_s", "request latency, 95th percentile"),
     _column(7, "first_empty_months", "months until the first pot is empty at the last 30 days' pace"),
     _column(8, "quorum_rate", "probability that a vote reaches quorum (votes so far)"),

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from sim.report.headline import Headline
 
 
-WIDE = 120
-"""Columns of a terminal from which both dates are shown side by side; a narrower one shows the reference date."""
+WIDE = 132
+"""Columns from which both dates stand side by side; a narrower terminal shows the reference date alone."""
 
 
 def headline_table(head: Headline, width: int = WIDE) -> Table:
@@ -32,14 +32,16 @@ def headline_table(head: Headline, width: int = WIDE) -> Table:
     from rich.table import Table
 
     days = (head.as_of, head.last) if width >= WIDE else (head.as_of,)
-    table = Table(title=f"{head.runs} runs: median, 5 to 95 %", title_justify="left")
+    table = Table(
+        title=f"{head.runs} runs: median, 5 to 95 %, class of the weakest input", title_justify="left"
+    )
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("number", overflow="fold")
-    table.add_column("unit")
+    table.add_column("unit", no_wrap=True)
     for day in days:
         table.add_column(str(day), justify="right", no_wrap=True)
         table.add_column("5 to 95 %", justify="right", no_wrap=True)
-    table.add_column("weakest input", no_wrap=True)
+    table.add_column("class", no_wrap=True)
     shown = 0
     for line in head.lines:
         if shown and line.row != shown:

@@ -40,6 +40,8 @@ _RC: Any = {
     "legend.fontsize": 8,
     "path.simplify": False,
 }
+NARROW = 1e3
+"""Ratio of the ends of a log axis below which 2 and 5 are labelled beside the powers of ten."""
 MAX_POINTS = 160
 """Points of a line: more make a file larger and a picture no finer."""
 
@@ -138,6 +140,13 @@ def fan(axes: Axes, band: pl.DataFrame, colour: str, label: str) -> None:
         axes.plot(dates(band), band["p50"], color=colour, linewidth=1.4, label=label)
 
 
+def positive(band: pl.DataFrame) -> pl.DataFrame:
+    """Return the days of a band on which all of it can stand on a log axis."""
+    import polars as pl
+
+    return band.filter(pl.col("p05") > 0)
+
+
 def finish(
     axes: Axes, title: str, ylabel: str, *, zero: bool = True, log: bool = False, dated: bool = True
 ) -> None:
@@ -161,7 +170,9 @@ def _log_axis(axes: Axes) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=12))
+    low, high = axes.get_ylim()
+    steps = (1.0, 2.0, 5.0) if high < low * NARROW else (1.0,)
+    axes.yaxis.set_major_locator(LogLocator(10, subs=steps, numticks=12))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.yaxis.set_minor_locator(LogLocator(10, subs=()))
 

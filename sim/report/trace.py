@@ -7,6 +7,7 @@ in force with the place where each was set, and what votes have changed by then.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -106,7 +107,7 @@ class Trace:
     parameters
         Parameters that decide it, with the value in force on the day.
     events
-        What the witness run's votes executed up to the day.
+        Executed votes of the witness run up to the day; votes that changed nothing are left out.
     """
 
     metric: Observable
@@ -219,4 +220,5 @@ def _executed(run: Run, witness: int, day: int) -> tuple[EventRow, ...]:
     rows = run.events.filter(
         (pl.col("run") == witness) & (pl.col("day") <= day) & pl.col("kind").str.contains("execut")
     )
-    return tuple(EventRow(*row) for row in rows.select("day", "kind", "subject", "detail").iter_rows())
+    found = [EventRow(*row) for row in rows.select("day", "kind", "subject", "detail").iter_rows()]
+    return tuple(event for event in found if json.loads(event.detail).get("changes") != 0)

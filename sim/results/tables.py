@@ -30,7 +30,7 @@ RUN_TABLES = ("metrics", *TABLES)
 """Tables that every unit of work yields."""
 
 ROW_GROUP = 65_536
-_SORT = {"chain": ("run", "epoch"), "usd": ("run", "month")}
+_SORT = {"chain": ("run", "epoch"), "usd": ("run", "month", "class", "purpose")}
 
 
 def metrics_frame(result: BatchResult, start: date) -> pl.DataFrame:
@@ -87,6 +87,8 @@ def table_frame(name: str, columns: Columns, start: date) -> pl.DataFrame:
     if "day" in kinds:
         frame = frame.with_columns(_dates(start).alias("date"))
         frame = frame.select("run", "day", "date", pl.exclude("run", "day", "date"))
+    if name == "usd":  # a batch logs 0 for runs that did nothing where another run of the batch did
+        frame = frame.filter(pl.col("micro_usd") != 0)
     return frame.sort(*_SORT.get(name, ("run", "day")), maintain_order=True)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date
+from fractions import Fraction
 from typing import Any
 
 from models.parameters import Parameter, Place
@@ -184,7 +185,7 @@ class Long:
             self.mistake(str(error), numbers.place, f"prior.{name}")
             return None
         assert central is not None
-        value = type(central[0])(prior.central)
+        value = like(prior.central, central[0])
         return Parameter.constant(value, prior=prior, **_told(numbers[0], central[1], self.kind))
 
     def _sigma(self, item: Scalar) -> float:
@@ -230,7 +231,9 @@ class Long:
 
 
 def like(value: Any, model: Any) -> Any:
-    """Return `value` in the type of `model`."""
+    """Return `value` in the type of `model`; a float becomes the rational that people would write for it."""
+    if isinstance(model, Fraction) and isinstance(value, float):
+        return Fraction(repr(value))
     return type(model)(value)
 
 

@@ -278,7 +278,7 @@ def read_profile(path: Path) -> ServingProfile:
 def _message(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return "unknown key"
-    return f"{fault['msg']}, got {str(fault['input'])[:60]!r}"
+    return f"{fault['msg']}, got {repr(fault['input'])[:60]}"
 
 
 def _reduce(parsed: _Profile, path: Path) -> ServingProfile:

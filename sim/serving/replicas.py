@@ -21,7 +21,7 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from models.serving import FloatArray, zipf_popularity
+from models.serving import CACHE_POLICIES, FloatArray, zipf_popularity
 from sim.serving.profile import ServingProfile
 
 IntArray = NDArray[np.int64]
@@ -53,6 +53,8 @@ class FleetShape:
     queue_limit: int | None = None
 
     def __post_init__(self) -> None:
+        if self.cache_policy not in CACHE_POLICIES:
+            raise ValueError(f"policy {self.cache_policy!r} must be one of {', '.join(CACHE_POLICIES)}")
         if self.servers < 1 or self.batch_max < 1 or self.slots < 1:
             raise ValueError(
                 f"servers {self.servers}, batch_max {self.batch_max}, slots {self.slots} must be 1 or more"
@@ -263,12 +265,14 @@ class _Replica:
         """Return the steps until a row ends, or a free row can take the next arrival."""
         fleet = self.fleet
         until_end = self.rows[0][0] - self.steps
-        if len(self.rows) >= fleet.shape.batch_max or fleet.next >= len(fleet.arrival):
+        if len(self.rows) >= fleet.shape.batch_max:
             return until_end
         if (
             fleet.queue
-        ):  # its head waits for an adapter slot, which only an ending row frees; else it just arrived
+        ):  # its head waits for an adapter slot, which only an ending row frees, or has just come
             return until_end if self.cache.blocked(fleet.adapter[fleet.queue[0]]) else 1
+        if fleet.next >= len(fleet.arrival):
+            return until_end
         ahead_ms = 1e3 * (fleet.arrival[fleet.next] - now)
         step, growth = self._rates_ms()
         linear = step - growth / 2

@@ -94,7 +94,7 @@ class ResponseSurface:
 
     @classmethod
     def build(
-        cls, profile: ServingProfile, shape: FleetShape, traffic: Traffic, seed: int, *, requests: int = 5000
+        cls, profile: ServingProfile, shape: FleetShape, traffic: Traffic, seed: int, *, requests: int = 3000
     ) -> ResponseSurface:
         """Simulate the grid.
 

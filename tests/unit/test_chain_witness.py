@@ -400,7 +400,7 @@ def test_a_proposal_changes_a_parameter_and_pays_from_the_treasury():
 
 
 def test_a_run_can_start_from_an_opening_table():
-    """Released by schedule, distributed by the table, escrow equal to the coins on L2 from the first moment."""
+    """Released by schedule, distributed by the table, escrow equal to the coins on L2 from the start."""
     ledger = Ledger()
     play(ledger, 100)
     opening = {a: held for a, held in ledger.balances.items() if held}

@@ -12,10 +12,14 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
+import typer
+from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from models.errors import InputError
+from sim.commands.run import run as run_command
 from sim.economy import Economy
 from sim.experiment.execute import Order, run_experiment
 from sim.experiment.failures import CheckFailed
@@ -327,3 +331,63 @@ class TestExecution:
         with pytest.raises(InputError, match="a table is missing"):
             run_experiment(order(economy, tmp_path / "run"), silent)
         assert list(tmp_path.iterdir()) == []
+
+
+class TestCommand:
+    def invoke(self, *arguments: str) -> Result:
+        single = typer.Typer(pretty_exceptions_enable=False)
+        single.command()(run_command)
+        return CliRunner().invoke(single, list(arguments))
+
+    def test_a_broken_scenario_leaves_no_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "bad.yaml").write_text("schema: 1\nname: bad\n")
+        result = self.invoke("bad.yaml", "--out", "run", "--chain", "off")
+        assert isinstance(result.exception, InputError)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml"]
+
+    def test_no_workers(self) -> None:
+        result = self.invoke("x.yaml", "--workers", "0")
+        assert "--workers 0 is out of range; allowed 1 or more" in str(result.exception)
+
+    def test_a_failed_check_leaves_with_1(
+        self, economy: Economy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        install(monkeypatch, [], fail_at=0, error=IdentityBroken("identity 7 broken on day 3"))
+        monkeypatch.setattr(
+            sys.modules["sim.engine"], "build_economy", lambda *_, **__: economy, raising=False
+        )
+        baseline = str(ROOT / "scenarios" / "baseline.yaml")
+        result = self.invoke(baseline, "--out", str(tmp_path / "run"), "--chain", "off", "--workers", "1")
+        assert result.exit_code == 1
+        assert "check failed: identity 7 broken on day 3" in result.stderr
+
+    def test_one_object_on_standard_output(
+        self, economy: Economy, engine: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            sys.modules["sim.engine"], "build_economy", lambda *_, **__: economy, raising=False
+        )
+        baseline = str(ROOT / "scenarios" / "baseline.yaml")
+        result = self.invoke(
+            baseline, "--out", str(tmp_path / "run"), "--chain", "off", "--workers", "1", "--json"
+        )
+        assert result.exit_code == 0, result.output
+        told = json.loads(result.stdout)
+        assert (told["runs"], told["status"], told["chain"]["executed"]) == (4, "complete", False)
+        assert Path(told["report"]).is_file()
+        assert len(told["headline"]["lines"]) == 21
+
+
+@pytest.mark.slow
+def test_workers_do_not_change_a_row(economy: Economy, tmp_path: Path) -> None:
+    """The engine itself, in one process and in two: every table has the same bytes."""
+    from dataclasses import replace
+
+    made = []
+    for workers in (1, 2):
+        ordered = replace(order(economy, tmp_path / str(workers)), workers=workers)
+        made.append(load_run(run_experiment(ordered, silent)).manifest.files)
+    assert made[0] == made[1]

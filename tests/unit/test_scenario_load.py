@@ -210,7 +210,9 @@ def test_resolved_scenario_loads_back_to_the_same(path: Path, tmp_path: Path) ->
 
     scenario = load(path)
     copy = tmp_path / "scenario.resolved.yaml"
-    YAML(typ="safe", pure=True).dump(scenario.resolved(relative_to=tmp_path), copy)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.dump(scenario.resolved(relative_to=tmp_path), copy)
     again = load(copy)
     assert again.resolved() == scenario.resolved()
     assert again.sha256(exclude_runs=False) == scenario.sha256(exclude_runs=False)

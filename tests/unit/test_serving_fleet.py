@@ -1,9 +1,10 @@
-"""The day of serving: conservation, overload, monotone response, and the surface's error against fresh windows."""
+"""The day of serving: conservation, overload, monotone response, the surface's error on fresh windows."""
 
 from __future__ import annotations
 
 import pickle
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,11 @@ SCENARIO = {
 }
 
 
+@cache
+def of_policy(policy: str) -> FleetModel:
+    return build(policy)
+
+
 def build(cache_policy: str = "lru", fleet: list[FleetGroup] | None = None, **changes: object) -> FleetModel:
     return FleetModel.from_scenario(
         fleet or [FleetGroup(CPU, 8, 0.4)], cache_policy=cache_policy, **(SCENARIO | changes)
@@ -38,7 +44,7 @@ def build(cache_policy: str = "lru", fleet: list[FleetGroup] | None = None, **ch
 
 @pytest.fixture(scope="module")
 def model() -> FleetModel:
-    return build()
+    return of_policy("lru")
 
 
 def a_day(model: FleetModel, tokens: np.ndarray, replicas: int = 8, backlog: float = 0.0) -> ServingDay:
@@ -52,7 +58,7 @@ DEMAND = np.concatenate(([0.0], np.geomspace(1e4, 1e12, 160)))
 @pytest.mark.parametrize("policy", ["lru", "unload_always", "resident"])
 @pytest.mark.parametrize(("replicas", "backlog"), [(8, 0.0), (8, 3e6), (0, 5e5), (1, 1e12)])
 def test_every_token_is_served_refused_or_waiting(policy, replicas, backlog):
-    day = a_day(build(policy), DEMAND, replicas, backlog)
+    day = a_day(of_policy(policy), DEMAND, replicas, backlog)
     total = day.served_in + day.served_out + day.refused_tokens + day.backlog_tokens
     assert np.allclose(total, DEMAND + backlog, rtol=1e-12, atol=1e-6)
     for field in fields(ServingDay):
@@ -110,7 +116,7 @@ def test_saturated_windows_agree_with_the_formulas(model):
     step = step_time_ms(CPU.fit, 32, expected_distinct(popularity, 32), CPU.rank, 1100)
     prefill = CPU.prefill_base_ms + CPU.prefill_ms_per_token * 1000
     formula = 1e3 / float(request_work_ms(prefill, load, 200, step, 32))
-    # Context in flight is length-biased (longer requests stay longer), which the formula at mean lengths leaves out.
+    # Context in flight is length-biased (longer requests stay longer); the formula takes mean lengths.
     assert float(model.surfaces[0].capacity(np.array([1200.0]))[0]) == pytest.approx(formula, rel=0.06)
 
 
@@ -157,7 +163,7 @@ def test_a_faster_group_adds_capacity(model):
 
 
 def test_resident_policy_refuses_the_long_tail(model):
-    day = a_day(build("resident"), np.array([1e6]))
+    day = a_day(of_policy("resident"), np.array([1e6]))
     reach = zipf_popularity(1200, 1.0)[: CPU.slots].sum()
     assert (day.served_in + day.served_out)[0] == pytest.approx(1e6 * reach, rel=1e-9)
     assert day.hit_rate[0] == 1.0

@@ -69,7 +69,7 @@ FAULTS = [
     (_set("schema", 2), "schema: Input should be 1, got 2"),
     (_drop("provenance.measured"), "provenance.measured: Field required"),
     (_set("provenance.measured", "yes"), "provenance.measured: Input should be a valid boolean"),
-    (_set("fit.b", -0.1), "fit.b: Input should be greater than or equal to 0, got '-0.1'"),
+    (_set("fit.b", -0.1), "fit.b: Input should be greater than or equal to 0, got -0.1"),
     (_set("fit.b", "fast"), "fit.b: Input should be a valid number"),
     (_set("decode.0.step_ms_p50", 0), "decode.0.step_ms_p50: Input should be greater than 0"),
     (_set("serving.0.hit_rate", 1.5), "serving.0.hit_rate: Input should be less than or equal to 1"),
@@ -91,7 +91,7 @@ def test_each_fault_is_named_with_the_file(tmp_path, change, message):
     path.write_text(json.dumps(spoiled))
     with pytest.raises(InputError) as caught:
         read_profile(path)
-    assert message.replace("'-0.1'", "'-0.1'") in str(caught.value)
+    assert message in str(caught.value)
     assert str(path) in str(caught.value)
 
 

@@ -150,7 +150,7 @@ def test_lengths_keep_their_mean():
 
 
 def test_simulated_throughput_matches_the_held_out_measurement():
-    """The held-out overloaded run: tokens per second within 10 % of what the node measured on this profile."""
+    """The held-out overloaded run: tokens per second within 10 % of the measured ones."""
     held = max((w for w in CPU.windows if w.holdout), key=lambda w: w.arrival_rate)
     rates = []
     for seed in range(12):

@@ -1,0 +1,250 @@
+"""Witness: joins the ledger of one run to its two chains.
+
+Rule decided here: what the chains are deployed with, which agents have an address of their own, and how the
+ledger's journal and balances are named there. The largest owners of each class and a few sampled payees stand alone;
+the others of a class share one address per chain (``holders/*``). At the end of every epoch the journal is replayed
+and all accounts are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError, Problem
+from sim.accounts import AGENT_ACCOUNTS, WORLD_ACCOUNTS
+from sim.chain.bridge import BridgeTimes
+from sim.chain.deployment import BucketSpec, DeploymentSpec, GovernanceSpec
+from sim.chain.gateway import ChainGateway
+from sim.chain.journal import JournalEntry
+from sim.chain.witness import ChainWitness
+from sim.scenario.governed import GOVERNED
+from sim.services import Services
+
+if TYPE_CHECKING:
+    from models.vesting import Schedule
+    from sim.economy import Economy
+    from sim.journal import Entry
+    from sim.world import World
+
+Int = NDArray[np.int64]
+
+INDIVIDUALS = {
+    "holders": 20, "users": 4, "contributors": 10, "builders": 5, "operators": 3, "investors": 5, "team": 3,
+    "traders": 2,
+}  # fmt: skip
+"""How many agents of a class have an address of their own: of holders the largest, of the others the first."""
+
+BENEFICIARIES = {
+    "community": "pool.community.l1", "ecosystem": "pool.ecosystem.l1", "liquidity": "market_maker",
+    "investors": "wallet.l1/investors/*", "team": "wallet.l1/team/*",
+}  # fmt: skip
+
+DEPOSIT_S = 12 * 3600
+"""Credit of a deposit on L2: by the ledger's rule not on its own day, however late governance acts, but the next."""
+
+
+class Witness:
+    """The witness run's chains.
+
+    Parameters
+    ----------
+    economy
+        Static data; gives the contracts' parameters.
+
+    Raises
+    ------
+    InputError
+        If two buckets share a role: the chain has one vesting contract per account.
+    """
+
+    def __init__(self, economy: Economy) -> None:
+        self._economy = economy
+        self._chain = ChainWitness(
+            deployment_spec(economy),
+            day0_timestamp=_midnight(economy.scenario.start),
+            times=_bridge_times(economy),
+        )
+        self._gateway = ChainGateway(self._chain, self._replay)
+        self._world: World | None = None
+        self._own: dict[str, Int] = {}
+        self._waiting: list[JournalEntry] = []
+
+    def begin(self, world: World, economy: Economy) -> Services:
+        """Choose who has an address of its own, and return the services of the run."""
+        self._world = world
+        row = _row(world)
+        for name, count in INDIVIDUALS.items():
+            size = world.layout.count(name)
+            order = np.arange(size)
+            if name == "holders":
+                order = np.argsort(-world.holding.baseline_holding[row], kind="stable")
+            self._own[name] = np.sort(order[: min(count, size - 1)]).astype(np.int64)
+        return Services(governance=self._gateway, settlement=self)
+
+    def settle(self, world: World, economy: Economy) -> None:
+        """Replay what the journal holds and compare every account.
+
+        Raises
+        ------
+        sim.chain.journal.ReconciliationError
+            If ledger and chain disagree.
+        """
+        self._replay(world.day)
+        balances = dict(self._balances(world))
+        self._chain.reconcile(balances, epoch=int(economy.month_of_day[world.day]), day=world.day)
+
+    def rows(self) -> dict[str, list[Any]]:
+        """Return the reconciliation as the columns of ``chain.parquet``."""
+        rows, start = self._chain.chain_rows, self._economy.scenario.start
+        return {
+            "run": [self._run] * len(rows),
+            "epoch": [row.epoch for row in rows],
+            "date": [start + timedelta(days=row.day) for row in rows],
+            "account": [row.account for row in rows],
+            "chain": [row.chain for row in rows],
+            "ledger_gwei": [row.ledger_gwei for row in rows],
+            "chain_wei": [row.chain_wei for row in rows],
+            "diff_wei": [row.diff_wei for row in rows],
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the manifest says of the chain."""
+        return {
+            "executed": True,
+            "witness_run": self._run,
+            "transactions": self._chain.transactions,
+            "reconciled_epochs": self._chain.reconciled_epochs,
+            "max_abs_diff_wei": self._chain.max_abs_diff_wei,
+        }
+
+    @property
+    def _run(self) -> int:
+        assert self._world is not None
+        return int(self._world.runs[_row(self._world)])
+
+    def _replay(self, through_day: int) -> None:
+        """Execute the journal through a day; governance calls this before it moves time."""
+        world = self._world
+        assert world is not None
+        self._waiting += [line for entry in world.journal.take_entries() for line in self._lines(entry)]
+        due = [line for line in self._waiting if line.day <= through_day]
+        self._waiting = self._waiting[len(due) :]
+        self._chain.replay(due, through_day=through_day, earned=dict(self._earned(world)))
+
+    def _lines(self, entry: Entry) -> Iterator[JournalEntry]:
+        """Yield an entry as lines of individuals and of the rest of the class."""
+        parts = entry.source_parts if entry.source_parts is not None else entry.target_parts
+        if parts is None:
+            yield JournalEntry(entry.day, entry.flow, entry.source, entry.target, entry.amount)
+            return
+        name = (entry.source if entry.source_parts is not None else entry.target).partition("/")[2]
+        for suffix, amount in self._split(name, parts):
+            source = f"{entry.source}/{suffix}" if entry.source_parts is not None else entry.source
+            target = f"{entry.target}/{suffix}" if entry.target_parts is not None else entry.target
+            yield JournalEntry(entry.day, entry.flow, source, target, amount)
+
+    def _split(self, name: str, parts: Int) -> Iterator[tuple[str, int]]:
+        """Yield (index or ``*``, gwei) of a class, without zeros."""
+        own = self._own.get(name, np.zeros(0, np.int64))
+        alone = parts[own]
+        rest = int(parts.sum() - alone.sum())
+        if rest:
+            yield "*", rest
+        for index, amount in zip(own.tolist(), alone.tolist(), strict=True):
+            if amount:
+                yield str(index), amount
+
+    def _balances(self, world: World) -> Iterator[tuple[str, int]]:
+        row = _row(world)
+        for account in WORLD_ACCOUNTS:
+            yield account.name, int(world.balances[row, account.index])
+        for account in AGENT_ACCOUNTS:
+            for name, _ in world.layout.counts:
+                for suffix, amount in self._split(name, world.agent_balance(account.name, name)[row]):
+                    yield f"{account.name}/{name}/{suffix}", amount
+
+    def _earned(self, world: World) -> Iterable[tuple[str, int]]:
+        """Yield lifetime earnings of payees with an address of their own."""
+        row = _row(world)
+        for name in ("contributors", "builders"):
+            lifetime = world.usage.cumulative_earned[row, world.layout.slice(name)]
+            for index in self._own[name].tolist():
+                yield f"wallet.l2/{name}/{index}", int(lifetime[index])
+
+
+def deployment_spec(economy: Economy) -> DeploymentSpec:
+    """Return what the scenario deploys: buckets, governance and governed parameters at genesis.
+
+    Raises
+    ------
+    InputError
+        If two buckets share a role.
+    """
+    scenario = economy.scenario
+    by_role: dict[str, Schedule] = {}
+    for name, schedule in economy.schedules.items():
+        role = economy.roles[name]
+        if role in by_role:
+            place = str(scenario.token.buckets[name].share.place)
+            message = f"shares the role {role} with another bucket; the chain has one vesting contract per role"
+            raise InputError([Problem(f"{message}, so run with --chain off", f"token.buckets.{name}", place)])
+        by_role[role] = schedule
+    rules = {path: _genesis_value(economy, path) for path in GOVERNED}
+    unit = 10 ** (18 - scenario.token.ledger_decimals)
+    return DeploymentSpec(
+        tge_timestamp=_midnight(scenario.start),
+        buckets=tuple(_bucket(role, schedule, unit) for role, schedule in by_role.items()),
+        governance=GovernanceSpec(
+            threshold_wei=rules["governance.threshold"][0] * unit,
+            delay_s=rules["governance.delay"][0],
+            period_s=rules["governance.period"][0],
+            quorum_numerator=rules["governance.quorum"][0],
+            quorum_denominator=10_000,
+            timelock_s=rules["governance.timelock"][0],
+        ),
+        parameters=rules,
+        unit_wei=unit,
+        token_symbol=scenario.token.symbol,
+    )
+
+
+def _bucket(role: str, schedule: Schedule, unit: int) -> BucketSpec:
+    return BucketSpec(
+        name=role,
+        allocation_wei=schedule.allocation * unit,
+        tge_wei=schedule.tge * unit,
+        dates=tuple(_midnight(day) for day in schedule.dates),
+        numerators=schedule.numerators,
+        denominator=schedule.denominator,
+        beneficiary=BENEFICIARIES[role],
+        start=_midnight(schedule.tge_date),
+    )
+
+
+def _genesis_value(economy: Economy, path: str) -> tuple[int, ...]:
+    """Return a governed parameter at genesis; one that begins later is deployed with its first value."""
+    parameter = economy.scenario.parameter(path)
+    value = parameter.on(economy.scenario.start)
+    return GOVERNED[path].encode(parameter.values[0][1] if value is None else value)
+
+
+def _bridge_times(economy: Economy) -> BridgeTimes:
+    bridge = economy.scenario.bridge
+    return BridgeTimes(
+        deposit_s=DEPOSIT_S, output_every_s=bridge.output_every.value.seconds, window_s=bridge.window.value.seconds
+    )
+
+
+def _midnight(day: date) -> int:
+    return int(datetime.combine(day, time(), UTC).timestamp())
+
+
+def _row(world: World) -> int:
+    row = world.journal.witness_row
+    assert row is not None, "the batch holds no witness run"
+    return row
