@@ -28,7 +28,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "events": {"run": "int", "day": "int", "kind": "text", "subject": "text", "detail": "text"},
     "chain": {
         "run": "int", "epoch": "int", "date": "date", "account": "text", "chain": "text",
-        "ledger_gwei": "int", "chain_wei": "wei", "diff_wei": "wei",
+        "ledger_gwei": "int", "chain_wei": "wei", "diff_wei": "wei", "gas_used": "int", "transactions": "int",
     },
     "flows": {
         "run": "int", "day": "int", "flow": "text", "source": "text", "target": "text", "amount_gwei": "int",

@@ -110,6 +110,8 @@ class Witness:
             "ledger_gwei": [row.ledger_gwei for row in rows],
             "chain_wei": [row.chain_wei for row in rows],
             "diff_wei": [row.diff_wei for row in rows],
+            "gas_used": [row.gas_used for row in rows],
+            "transactions": [row.transactions for row in rows],
         }
 
     def summary(self) -> dict[str, Any]:

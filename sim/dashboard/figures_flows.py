@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.dashboard.plot import CLASSES, NEUTRAL, blank, transparent, unknown
-from sim.report.style import BUCKETS, SERIES, Note
+from sim.dashboard.plot import CLASSES, NEUTRAL, PARTIES, blank, transparent, unknown
+from sim.report.style import BUCKETS
 from sim.report.text import GWEI_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "vesting (locked)": "#343a40",
-    "community pool": BUCKETS["community"],
-    "ecosystem pool": BUCKETS["ecosystem"],
     "market maker": BUCKETS["liquidity"],
-    "treasury": SERIES[3],
-    "staking pot": SERIES[2],
+    "venue": BUCKETS["liquidity"],
+    "staked": PARTIES["stakers"],
+    "fees in split": PARTIES["platform"],
+    **PARTIES,
     **{f"wallets: {name}": colour for name, colour in CLASSES.items()},
 }
 """Colour of each group of accounts; the rest are neutral."""
 _ROW_PX = 34
 
 
-def sankey(links: pl.DataFrame, month: str, note: Note) -> go.Figure:
+def sankey(links: pl.DataFrame, month: str, note: str) -> go.Figure:
     """Return who paid whom.
 
     Parameters
@@ -39,7 +39,7 @@ def sankey(links: pl.DataFrame, month: str, note: Note) -> go.Figure:
     month
         Which month, for the title.
     note
-        Below the title.
+        What the figure rests on; stands below the title.
     """
     import plotly.graph_objects as go
 
@@ -65,6 +65,7 @@ def sankey(links: pl.DataFrame, month: str, note: Note) -> go.Figure:
                 "value": amounts,
                 "color": [transparent(COLOURS.get(name, NEUTRAL), 0.35) for name in links["source"]],
             },
+            textfont={"size": 13, "color": "#212529"},
             valueformat=",.0f",
             valuesuffix=" OPEN",
         )

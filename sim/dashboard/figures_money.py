@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.dashboard.figures_supply import plain_log
 from sim.dashboard.plot import (
     LINE,
+    PARTIES,
     MILLION_TOKENS,
     add_fan,
     blank,
     fans,
     from_zero,
     per_cent,
+    plain_log,
     smoothed,
     unknown,
 )
@@ -53,17 +54,14 @@ def fees(metrics: pl.DataFrame, note: Note) -> go.Figure:
 
     net = pl.col("fee_net_gwei") / pl.col("fee_gross_gwei")
     paid = metrics.with_columns((pl.col("fee_gross_usd") * net.fill_nan(0)).alias("fee_net_usd"))
-    named = {
-        "fee_gross_usd": "gross: what users pay",
-        "fee_net_usd": "net of the platform part: what is split",
-    }
+    named = {"fee_gross_usd": "gross", "fee_net_usd": "net of the platform part"}
     figure = blank("Inference and access fees", note, y="USD per day, mean of 30 days")
     return from_zero(fans(figure, smoothed(paid, named, SMOOTH_DAYS), named))
 
 
 def cover(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return usage cover: fees and buyback over unlocked tokens sold, with the line at which usage carries them."""
-    figure = blank("Usage cover", note, y="fees and buyback / unlocks sold, 30 days in USD")
+    figure = blank("Usage cover", note, y="(fees + buyback) / sold, 30 days")
     figure = from_zero(fans(figure, metrics, {"usage_cover": "usage cover"}))
     figure.add_hline(
         y=1, line={"color": LINE, "dash": "dash", "width": 1.2}, annotation_text="usage pays for all of it",
@@ -77,7 +75,7 @@ def demand(metrics: pl.DataFrame, note: Note) -> go.Figure:
     import polars as pl
 
     figure = blank(
-        "Fee demand against unlock supply", note, y="USD per day, mean of 30 days (log)", height=440
+        "Fee demand against unlock supply", note, y="USD per day, mean of 30 days (log)", height=460
     )
     smooth = smoothed(metrics, DEMAND, SMOOTH_DAYS)
     for (column, label), colour in zip(DEMAND.items(), SERIES, strict=False):
@@ -93,9 +91,9 @@ def split(metrics: pl.DataFrame, note: Note) -> go.Figure:
     import polars as pl
 
     figure = blank(
-        "Who a fee goes to, by the parameters in force", note, y="share of the gross fee, each day"
+        "Who a fee goes to", note, y="share of gross fee, each day"
     )
-    weights = pl.sum_horizontal(SPLIT)
+    weights = pl.sum_horizontal(list(SPLIT))
     platform = pl.col("fees_platform_bps") / 10_000
     shares = metrics.group_by("day", "date").agg(
         platform.mean().alias("platform"),
@@ -104,12 +102,12 @@ def split(metrics: pl.DataFrame, note: Note) -> go.Figure:
     shares = shares.drop_nulls().sort("day")
     if not shares.height:
         return unknown(figure, "no fee is in force on any day")
-    named = {"platform": "platform (operators first, then treasury)", **SPLIT}
-    for (column, label), colour in zip(named.items(), SERIES, strict=False):
+    for column, label in {"platform": "platform", **SPLIT}.items():
+        colour = PARTIES[label]
         figure.add_trace(
             go.Scatter(
                 x=shares["date"].to_list(), y=shares[column].to_list(), name=label, stackgroup="fee", mode="lines",
-                line={"width": 0.5, "color": colour}, hovertemplate="%{y:.1%}",
+                line={"width": 0.5, "color": colour}, fillcolor=transparent(colour, 0.85), hovertemplate="%{y:.1%}",
             )
         )  # fmt: skip
     return from_zero(per_cent(figure))
@@ -117,5 +115,6 @@ def split(metrics: pl.DataFrame, note: Note) -> go.Figure:
 
 def pots(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return what treasury, pools and staking pot hold."""
+    colours = [PARTIES[label] for label in POTS.values()]
     figure = blank("Treasury, pools and staking pot", note, y="million OPEN, end of day")
-    return from_zero(fans(figure, metrics, POTS, scale=MILLION_TOKENS))
+    return from_zero(fans(figure, metrics, POTS, scale=MILLION_TOKENS, colours=colours))

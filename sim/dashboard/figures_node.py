@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.serving import StepFit, step_time_ms
-from sim.dashboard.plot import LINE, blank, fans, from_zero, per_cent, unknown
+from sim.observables import BY_NAME
+from sim.dashboard.plot import LINE, blank, fans, from_zero, per_cent, plain_log, unknown
 from sim.report.style import SERIES, Note
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ LATENCY = {
 }
 COST = {"serving_cost_usd_per_1m": "serving cost", "fee_usd_per_1m": "fee paid for tokens"}
 TOKENS = {"tokens_demanded": "demanded", "tokens_served": "served"}
-_MIXES = ("no adapter", "one adapter for all rows", "another adapter for each row")
+_MIXES = ("no adapter", "one adapter", "each its own")
 
 
 def _mix(row: Mapping[str, Any]) -> str | None:
@@ -45,7 +46,7 @@ def _mix(row: Mapping[str, Any]) -> str | None:
     return _MIXES[1] if distinct == 1 else None
 
 
-def decode(rows: Rows, fit: StepFit, rank: int, context: int, note: Note) -> go.Figure:
+def decode(rows: Rows, fit: StepFit, rank: int, context: int, note: str) -> go.Figure:
     """Return tokens per second of one replica against batch: measured points, fitted lines.
 
     Parameters
@@ -57,11 +58,11 @@ def decode(rows: Rows, fit: StepFit, rank: int, context: int, note: Note) -> go.
     rank, context
         Which rows: LoRA rank (rows without an adapter always belong) and tokens of context.
     note
-        Below the title.
+        What the figure rests on; stands below the title.
     """
     import plotly.graph_objects as go
 
-    title = f"Decode speed of one replica, rank {rank}, context {context} tokens"
+    title = f"Decode speed, rank {rank}, context {context}"
     figure = blank(title, note, y="output tokens per second", x="batch, requests (log)")
     own = [row for row in rows if row["context"] == context and row["rank"] in (0, rank)]
     for mix, colour in zip(_MIXES, SERIES, strict=False):
@@ -74,7 +75,7 @@ def decode(rows: Rows, fit: StepFit, rank: int, context: int, note: Note) -> go.
         fitted = 1e3 * batches / step_time_ms(fit, batches, distinct, ranks, context)
         figure.add_trace(
             go.Scatter(
-                x=batches.tolist(), y=[row["tok_s"] for row in mine], mode="markers", name=f"{mix}, measured",
+                x=batches.tolist(), y=[row["tok_s"] for row in mine], mode="markers", name=mix,
                 marker={"color": colour, "size": 9},
             )
         )  # fmt: skip
@@ -91,7 +92,7 @@ def decode(rows: Rows, fit: StepFit, rank: int, context: int, note: Note) -> go.
     return from_zero(figure)
 
 
-def calibration(rows: Rows, fit: StepFit, note: Note) -> go.Figure:
+def calibration(rows: Rows, fit: StepFit, note: str) -> go.Figure:
     """Return fitted against measured step time of every decode row; points on the line are fitted exactly."""
     import plotly.graph_objects as go
 
@@ -120,7 +121,7 @@ def calibration(rows: Rows, fit: StepFit, note: Note) -> go.Figure:
     return figure
 
 
-def windows(serving: Rows, note: Note) -> go.Figure:
+def windows(serving: Rows, note: str) -> go.Figure:
     """Return the measured serving runs: time to first token and whole request against the arrival rate."""
     import plotly.graph_objects as go
 
@@ -128,7 +129,7 @@ def windows(serving: Rows, note: Note) -> go.Figure:
         "Measured serving runs",
         note,
         x="arrivals, requests per second",
-        y="milliseconds, median and 99th percentile",
+        y="milliseconds",
     )
     ordered = sorted(serving, key=lambda row: row["arrival_rate"])
     if not ordered:
@@ -161,17 +162,15 @@ def latency(metrics: pl.DataFrame, note: Note) -> go.Figure:
 
 def cost(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return serving cost and fee per million tokens; bands leave out days without tokens."""
-    figure = blank("Cost and fee of a million tokens", note, y="USD per 1M tokens (log), of the day")
+    figure = blank("Cost and fee of a million tokens", note, y="USD per 1M tokens, daily (log)")
     positive = metrics.with_columns(metrics[column].replace(0.0, None) for column in COST)
     figure = fans(figure, positive, COST)
-    if len(figure.data) > 0:
-        figure.update_yaxes(type="log", dtick="D2", tickformat=",.3~g")
-    return figure
+    return plain_log(figure) if figure.data else figure
 
 
 def margin(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return the operators' margin."""
-    figure = blank("Operators' margin", note, y="share of revenue, 30 days")
+    figure = blank(BY_NAME["operator_margin"].label.capitalize(), note, y="share, 30 days")
     figure = per_cent(fans(figure, metrics, {"operator_margin": "margin"}, colours=(SERIES[2],)))
     figure.add_hline(y=0, line={"color": LINE, "width": 1})
     return figure

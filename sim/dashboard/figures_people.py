@@ -28,27 +28,27 @@ SHARES = {
 }
 INEQUALITY = {
     "holder_gini": "Gini of holdings",
-    "payout_gini": "Gini of contributors' payouts",
-    "payout_top1_share": "share of payouts to the top 1 %",
+    "payout_gini": "Gini of payouts",
+    "payout_top1_share": "payouts to the top 1 %",
 }
 NO_EPOCH = "no settlement epoch ended within the run"
 
 
 def income(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return contributors' monthly income."""
-    figure = blank("Contributor's income", note, y="USD per month, at the month's last price", x=MONTHLY)
+    figure = blank("Contributor's income", note, y="USD per month, at month-end price", x=MONTHLY)
     return from_zero(fans(figure, metrics, INCOME))
 
 
 def break_even(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return the shares of contributors above break-even and without income."""
-    figure = blank("Contributors above break-even", note, y="share of contributors, per month", x=MONTHLY)
+    figure = blank("Contributors above break-even", note, y="share of contributors, month", x=MONTHLY)
     return from_zero(per_cent(fans(figure, metrics, SHARES)))
 
 
 def inequality(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return how concentrated holdings and payouts are."""
-    figure = blank("Concentration", note, y="index from 0 (equal) to 1, per month", x=MONTHLY)
+    figure = blank("Concentration", note, y="index, 0 is equal, per month", x=MONTHLY)
     figure = fans(figure, metrics, INEQUALITY)
     figure.update_yaxes(range=[0, 1])
     return figure
@@ -61,7 +61,7 @@ def lorenz(groups: pl.DataFrame, as_of: date, note: Note) -> go.Figure:
 
     figure = blank(
         "Holdings by baseline decile of holders", note, x="share of holders, smallest first",
-        y="share of their holdings, month end",
+        y="share of holdings, month end",
     )  # fmt: skip
     ends = groups.select("day", "date").unique().sort("day")
     if not ends.height:
@@ -130,7 +130,7 @@ def paid_classes(paid_groups: pl.DataFrame, note: Note) -> go.Figure:
     import polars as pl
 
     figure = blank(
-        "Paid to each class", note, y="thousand USD per month, median over runs", x=MONTHLY, height=440
+        "Paid to each class", note, y="thousand USD per month", x=MONTHLY, height=460
     )
     whole = paid_groups.filter((pl.col("decile") == 0) & (pl.col("paid_usd") > 0))
     if not whole.height:
@@ -167,5 +167,5 @@ def paid_deciles(paid_groups: pl.DataFrame, until: date, note: Note) -> go.Figur
         figure.add_trace(go.Bar(x=deciles["decile"].to_list(), y=shown, name=label, marker_color=colour))
     figure.update_layout(barmode="group")
     figure.update_xaxes(dtick=1, linecolor=LINE)
-    figure.update_yaxes(type="log", tickformat=",~s")
+    figure.update_yaxes(type="log", dtick=1, tickformat=",~s")
     return figure

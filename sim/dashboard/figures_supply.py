@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from models.calendar import add_months, month_index
 from sim.dashboard.plot import (
     LINE,
     MILLION_TOKENS,
@@ -18,7 +19,10 @@ from sim.dashboard.plot import (
     blank,
     fans,
     from_zero,
+    per_cent,
+    plain_log,
     transparent,
+    unknown,
 )
 from sim.experiment.statistics import PERCENTILES, bands
 from sim.report.figures_market import cliffs
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from sim.unlocks import Unlocks
 
 MAX_PATHS = 20
+SHORT = "no whole month within the run"
 SUPPLIES = {
     "circulating_tracker_gwei": "as trackers print it (unlocked less burned)",
     "circulating_gwei": "circulating (without pools and treasury)",
@@ -38,7 +43,7 @@ SUPPLIES = {
 }
 FLOWS = {
     "unlock_flow_gwei": "unlocked",
-    "emission_gwei": "paid out by programmes",
+    "emission_gwei": "emitted by programmes",
     "sold_gwei": "sold on the market",
 }
 
@@ -64,7 +69,7 @@ def unlocks(calendar: pl.DataFrame, note: Note, symbol: str = "OPEN") -> go.Figu
         pl.col(name) != pl.col(name).shift(by) for name in names for by in (1, -1)
     ).fill_null(True)
     wide = wide.filter(moved)
-    figure = blank("Unlocked supply by bucket", note, y=f"million {symbol}, end of day", height=440)
+    figure = blank("Unlocked supply by bucket", note, y=f"million {symbol}, end of day", height=460)
     colours = bucket_colours(names, roles)
     for name in names:
         _area(figure, wide["date"].to_list(), (wide[name] / MILLION_TOKENS).to_list(), name, colours[name])
@@ -117,9 +122,9 @@ def calendar(answer: Unlocks, roles: Mapping[str, str]) -> go.Figure:
     import plotly.graph_objects as go
 
     per = 10**answer.decimals * 1_000_000
-    note = Note(0, "as documented in the file")
     y = f"million {answer.symbol}, month end"
-    figure = blank("Unlocked supply by bucket", note, y=y, x=MONTHLY, height=440)
+    note = "exact calendar of the file, without agents and without a run"
+    figure = blank("Unlocked supply by bucket", note, y=y, x=MONTHLY, height=460)
     colours = bucket_colours(list(answer.allocated), roles)
     when = [month.date for month in answer.months]
     for name in answer.allocated:
@@ -156,14 +161,63 @@ def supplies(metrics: pl.DataFrame, note: Note) -> go.Figure:
     return from_zero(fans(figure, metrics, SUPPLIES, scale=MILLION_TOKENS))
 
 
-def monthly_flows(metrics: pl.DataFrame, note: Note) -> go.Figure:
-    """Return what comes onto the market's side: unlocked, emitted, sold; sums of 30 days, median and 5/95."""
+def by_month(metrics: pl.DataFrame) -> pl.DataFrame:
+    """Return what was unlocked, emitted and sold in each whole month, and the unlock's share of float.
+
+    Parameters
+    ----------
+    metrics
+        Rows by run and day, from day 0.
+
+    Returns
+    -------
+    polars.DataFrame
+        month (from 1: day 0 is in none), until (its last day), and medians over runs: the columns of `FLOWS` in
+        gwei, and ``share`` of what was unlocked in the float at the month before's end.
+    """
     import polars as pl
 
-    sums = [pl.col(c).cast(pl.Float64).rolling_sum(30, min_samples=30).over("run").alias(c) for c in FLOWS]
-    summed = metrics.sort("run", "day").select("run", "day", "date", *sums)
-    figure = blank("Unlocked, emitted and sold", note, y="million OPEN, sum of 30 days")
-    return from_zero(fans(figure, summed, FLOWS, scale=MILLION_TOKENS))
+    start = metrics["date"].min()
+    assert isinstance(start, date)
+    days = metrics["date"].unique().sort().to_list()
+    months = {day: month_index(start, day) for day in days}
+    ends = {day for day in days if add_months(start, months[day]) == day}
+    number = [months[day] + (day not in ends) for day in days]
+    named = pl.DataFrame({"date": days, "month": number, "is_end": [day in ends for day in days]})
+    rows = metrics.join(named, on="date")
+    closed = rows.filter("is_end").select("run", "month", "float_gwei", pl.col("date").alias("until"))
+    before = closed.select("run", pl.col("month") + 1, pl.col("float_gwei").alias("float_before"))
+    sums = rows.group_by("run", "month").agg(pl.col(list(FLOWS)).sum())
+    joined = sums.join(closed, on=["run", "month"]).join(before, on=["run", "month"])
+    share = pl.col("unlock_flow_gwei") / pl.col("float_before")
+    medians = [*(pl.col(name).cast(pl.Float64).median() for name in FLOWS), share.median().alias("share")]
+    return joined.group_by("month", "until").agg(medians).sort("month")
+
+
+def monthly_flows(months: pl.DataFrame, note: Note) -> go.Figure:
+    """Return what was unlocked, emitted and sold in each month, medians over runs, from `by_month`."""
+    import plotly.graph_objects as go
+
+    figure = blank("Unlocked, emitted and sold", note, y="million OPEN per month", x=MONTHLY)
+    if not months.height:
+        return unknown(figure, SHORT)
+    for (column, label), colour in zip(FLOWS.items(), SERIES, strict=False):
+        bars = (months[column] / MILLION_TOKENS).to_list()
+        figure.add_trace(go.Bar(x=months["until"].to_list(), y=bars, name=label, marker_color=colour))
+    figure.update_layout(barmode="group")
+    return from_zero(figure)
+
+
+def unlock_share(months: pl.DataFrame, note: Note) -> go.Figure:
+    """Return each month's unlock as a share of the float before it, median over runs, from `by_month`."""
+    import plotly.graph_objects as go
+
+    figure = blank("Unlocks against the float", note, y="share of the float before", x=MONTHLY)
+    if not months.height:
+        return unknown(figure, SHORT)
+    shares = months["share"].to_list()
+    figure.add_trace(go.Bar(x=months["until"].to_list(), y=shares, name="unlocked", marker_color=SERIES[0]))
+    return per_cent(from_zero(figure))
 
 
 def price(
@@ -173,7 +227,9 @@ def price(
     import plotly.graph_objects as go
 
     figure = blank("Price", note, y="USD per OPEN, close of day (log)")
-    add_fan(figure, bands(metrics, "price_usd", percentiles), SERIES[0], f"median of {note.runs} runs")
+    inner = ", ".join(str(percentile) for percentile in percentiles if percentile != 50)
+    label = f"median of {note.runs} runs; shades end at {inner} %"
+    add_fan(figure, bands(metrics, "price_usd", percentiles), SERIES[0], label)
     runs = metrics["run"].unique().sort().to_list()[:MAX_PATHS] if paths else []
     for run in runs:
         own = metrics.filter(metrics["run"] == run).sort("day")
@@ -185,12 +241,6 @@ def price(
             )
         )  # fmt: skip
     return plain_log(figure)
-
-
-def plain_log(figure: go.Figure) -> go.Figure:
-    """Give a figure a log y axis with plain numbers."""
-    figure.update_yaxes(type="log", dtick="D2", tickformat=",.3~g", minor={"ticks": ""})
-    return figure
 
 
 def twins(metrics: pl.DataFrame, others: pl.DataFrame, words: Mapping[str, str], note: Note) -> go.Figure:
@@ -217,12 +267,3 @@ def twins(metrics: pl.DataFrame, others: pl.DataFrame, words: Mapping[str, str],
     for (label, rows), colour in zip(arms.items(), SERIES, strict=False):
         add_fan(figure, bands(rows, "price_usd", (5, 50, 95)), colour, label)
     return plain_log(figure)
-
-
-def paying(metrics: pl.DataFrame, note: Note) -> go.Figure:
-    """Return the growth rate of float beside what insiders and programmes add to it."""
-    figure = blank("Unlocks against the float", note, y="share of float, 30 days")
-    named = {"unlock_share_of_float": "unlocked over the last 30 days"}
-    figure = fans(figure, metrics, named)
-    figure.update_yaxes(tickformat=".3~%")
-    return from_zero(figure)

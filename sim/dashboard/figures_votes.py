@@ -28,6 +28,8 @@ RATES = {"quorum_rate": "reached quorum", "pass_rate": "passed"}
 GOPEN = {"gopen_supply_gwei": "GOPEN supply", "gopen_delegated_gwei": "delegated"}
 VOTES = {"for_gwei": "for", "against_gwei": "against", "abstain_gwei": "abstain"}
 VOTE_COLOURS = {"for": "#3a7d44", "against": "#9b2226", "abstain": "#adb5bd"}
+BINS = 25
+FEW = 10
 NO_VOTE = "no vote was held in any run"
 
 
@@ -35,7 +37,7 @@ def turnout(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return turnout of the last vote by denominator, with the quorum in force."""
     import polars as pl
 
-    figure = blank("Turnout of the last vote", note, y="share of the named denominator, last vote by the day")
+    figure = blank("Turnout of the last vote", note, y="share, last vote by the day")
     if not metrics["turnout_gopen"].count():
         return unknown(figure, NO_VOTE)
     figure = fans(figure, metrics, TURNOUT)
@@ -49,7 +51,7 @@ def turnout(metrics: pl.DataFrame, note: Note) -> go.Figure:
 def quorum(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return which share of votes so far reached quorum and passed."""
     figure = blank(
-        "Votes so far that reached quorum, and that passed", note, y="share of votes held by the day"
+        "Votes that reached quorum and passed", note, y="share of votes held so far"
     )
     if not metrics["quorum_rate"].count():
         return unknown(figure, NO_VOTE)
@@ -61,7 +63,7 @@ def quorum(metrics: pl.DataFrame, note: Note) -> go.Figure:
 def small_votes(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return who casts the votes: small holders and contributors against everybody else."""
     figure = blank(
-        "Votes cast by small holders and contributors", note, y="share of votes cast, last vote by the day"
+        "Votes cast by small holders and contributors", note, y="share of votes cast, last vote"
     )
     named = {"small_votes_share": "small holders and contributors"}
     return from_zero(per_cent(fans(figure, metrics, named, colours=(SERIES[2],))))
@@ -128,17 +130,18 @@ def votes(cast: pl.DataFrame, run: int, note: Note) -> go.Figure:
     import plotly.graph_objects as go
     import polars as pl
 
-    x = "vote and the day on which votes were cast"
+    x = "number of the proposal, in order of the days on which votes were cast"
     figure = blank(f"Votes of run {run}", note, y="million GOPEN cast", x=x)
     own = cast.filter(pl.col("run") == run).sort("day")
     if not own.height:
         return unknown(figure, f"no vote was held in run {run}")
-    names = [f"#{row['proposal']}<br>{row['date']}" for row in own.iter_rows(named=True)]
+    names = [f"#{number}" for number in own["proposal"]]
+    told = [f"{when}, {subject}" for when, subject in own.select("date", "subject").iter_rows()]
     for column, label in VOTES.items():
         heights = (own[column] / (GWEI_PER_TOKEN * 1e6)).to_list()
         figure.add_trace(
             go.Bar(
-                x=names, y=heights, name=label, marker_color=VOTE_COLOURS[label], customdata=own["subject"].to_list(),
+                x=names, y=heights, name=label, marker_color=VOTE_COLOURS[label], customdata=told,
                 hovertemplate="%{y:,.3f} million<br>%{customdata}",
             )
         )  # fmt: skip
@@ -165,13 +168,16 @@ def histogram(turnouts: np.ndarray, quorum_share: float, note: Note) -> go.Figur
     known = turnouts[~np.isnan(turnouts)]
     if not known.size:
         return unknown(figure, NO_VOTE)
-    figure.add_trace(go.Histogram(x=known.tolist(), nbinsx=30, name="runs", marker_color=SERIES[0]))
+    top = max(float(known.max()), 0.0 if np.isnan(quorum_share) else quorum_share, 0.01)
+    counts, edges = np.histogram(known, bins=BINS, range=(0.0, top))
+    middles = (edges[:-1] + edges[1:]) / 2
+    figure.add_trace(go.Bar(x=middles.tolist(), y=counts.tolist(), name="runs", marker_color=SERIES[0]))
     if not np.isnan(quorum_share):
         figure.add_vline(
             x=float(quorum_share), line={"color": LINE, "dash": "dash", "width": 1.5},
             annotation_text=f"quorum {quorum_share:.1%}", annotation_position="top right",
         )  # fmt: skip
     figure.update_layout(hovermode="closest", bargap=0.05, showlegend=False)
-    figure.update_xaxes(tickformat=".3~%", rangemode="tozero")
-    figure.update_yaxes(tickformat="d", rangemode="tozero")
+    figure.update_xaxes(tickformat=".3~%", range=[0, top * 1.02])
+    figure.update_yaxes(rangemode="tozero", dtick=1 if counts.max() < FEW else None)
     return figure

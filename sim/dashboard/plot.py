@@ -23,17 +23,25 @@ MILLION_TOKENS = GWEI_PER_TOKEN * 1e6
 NEUTRAL = "#6c757d"
 LINE = "#333333"
 CLASSES = {
-    "holders": "#2a6f97", "users": "#3a7d44", "contributors": "#b08900", "builders": "#7b2cbf",
+    "holders": "#468faf", "users": "#5b8e7d", "contributors": "#b08900", "builders": "#7b2cbf",
     "operators": "#6c757d", "investors": BUCKETS["investors"], "team": BUCKETS["team"],
     "delegates": "#0f4c5c", "traders": "#c9ada7",
 }  # fmt: skip
 """Colour of each class of agents; insiders have the colour of their bucket."""
+PARTIES = {
+    "treasury": "#1d3557", "platform": "#8d99ae", "community pool": BUCKETS["community"],
+    "ecosystem pool": BUCKETS["ecosystem"], "staking pot": "#3a7d44", "stakers": "#3a7d44",
+    "model owners": CLASSES["builders"], "data contributors": CLASSES["contributors"],
+}  # fmt: skip
+"""Colour of each pot and of each party to a fee."""
+WIDE = 500
+"""Ratio of largest to smallest from which a log axis has whole decades only."""
 DAILY = "date (daily values)"
 MONTHLY = "date (month ends)"
 _GRID = "#e9ecef"
 
 
-def blank(title: str, note: Note, *, y: str, x: str = DAILY, height: int = 400) -> go.Figure:
+def blank(title: str, note: Note | str, *, y: str, x: str = DAILY, height: int = 420) -> go.Figure:
     """Return an empty figure with its title, its note and labelled axes.
 
     Parameters
@@ -41,7 +49,7 @@ def blank(title: str, note: Note, *, y: str, x: str = DAILY, height: int = 400) 
     title
         What it shows.
     note
-        Number of runs and weakest input, below the title.
+        Number of runs and weakest input, or what else the figure rests on; stands below the title.
     y, x
         Titles of the axes with unit and period.
     height
@@ -49,22 +57,23 @@ def blank(title: str, note: Note, *, y: str, x: str = DAILY, height: int = 400) 
     """
     import plotly.graph_objects as go
 
+    said = note if isinstance(note, str) else note.text
     figure = go.Figure()
     figure.update_layout(
         title={
-            "text": f"<b>{title}</b>", "subtitle": {"text": note.text, "font": {"size": 12, "color": NEUTRAL}},
+            "text": f"<b>{title}</b>", "subtitle": {"text": said, "font": {"size": 12, "color": NEUTRAL}},
             "x": 0, "xref": "paper", "yref": "container", "y": 0.97, "yanchor": "top", "font": {"size": 16},
         },
         height=height,
-        margin={"l": 70, "r": 20, "t": 70, "b": 55},
+        margin={"l": 70, "r": 20, "t": 70, "b": 95},
         font={"family": "Source Sans, DejaVu Sans, sans-serif", "size": 13, "color": "#212529"},
         plot_bgcolor="white",
         paper_bgcolor="white",
         hovermode="x unified",
-        legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top", "title": {"text": ""}},
+        legend={"orientation": "h", "x": 0, "y": 0.01, "yref": "container", "yanchor": "bottom", "traceorder": "normal"},
     )  # fmt: skip
-    figure.update_xaxes(title_text=x, showgrid=False, linecolor=LINE, ticks="outside", automargin=True)
-    figure.update_yaxes(title_text=y, gridcolor=_GRID, zerolinecolor="#adb5bd", automargin=True)
+    figure.update_xaxes(title={"text": x, "standoff": 8}, showgrid=False, linecolor=LINE, ticks="outside", automargin=True)
+    figure.update_yaxes(title={"text": y, "standoff": 12}, gridcolor=_GRID, zerolinecolor="#adb5bd", automargin=True)
     return figure
 
 
@@ -93,6 +102,14 @@ def per_cent(figure: go.Figure) -> go.Figure:
 def from_zero(figure: go.Figure) -> go.Figure:
     """Let a linear y axis begin at zero."""
     figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def plain_log(figure: go.Figure) -> go.Figure:
+    """Give a figure a log y axis with plain numbers: 1, 2, 5 within few decades, else 1, 10, 100."""
+    heights = [float(y) for trace in figure.data for y in trace.y or () if y is not None and y > 0]
+    wide = bool(heights) and max(heights) > WIDE * min(heights)
+    figure.update_yaxes(type="log", dtick=1 if wide else "D2", tickformat=",.3~g")
     return figure
 
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from models.errors import InputError
-from sim.dashboard.store import Entry, entries, open_run, runs_folder
+from sim.dashboard.store import Entry, entries, runs_folder
+from sim.experiment.statistics import Spread
 from sim.report.blocks import Table
 from sim.report.evidence import evidence_of
 from sim.report.style import Note
-from sim.results.reader import Run
+from sim.report.text import interval
+from sim.results.reader import Run, load_run
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -28,7 +31,13 @@ RUN_KEY = "run"
 PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 EXAMPLE = "olsim run scenarios/baseline.yaml --runs 4 --agents 400 --days 420 --chain off"
 
-_cached_run = st.cache_resource(open_run, max_entries=4, show_spinner="Reading the run …")
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the run …")
+def _cached_run(directory: str, stamp: int) -> Run:
+    """Return a run; `stamp` is when its manifest changed and takes part in nothing but the cache's key."""
+    del stamp
+    return load_run(Path(directory))
 
 
 def choose_run() -> None:
@@ -108,6 +117,11 @@ def run_or_advice() -> Run | None:
     return None
 
 
+def spread_help(value: Spread, when: date, unit: str = "") -> str:
+    """Return what explains a median over runs: its date and its 5 to 95 %."""
+    return f"median on {when}; 5 to 95 %: {interval(value.p05, value.p95, unit)}"
+
+
 def note_of(run: Run, *columns: str) -> Note:
     """Return what stands below the title of a figure of some observables."""
     return Note(run.manifest.runs, evidence_of(run.parameters, columns))
@@ -132,6 +146,26 @@ def two(left: go.Figure, right: go.Figure, key: str) -> None:
     for column, figure, side in zip(columns, (left, right), ("left", "right"), strict=True):
         with column:
             plot(figure, f"{key}-{side}")
+
+
+def tiles(shown: Sequence[tuple[str, str, str]]) -> None:
+    """Show numbers in a row: short words, the number, and what explains it.
+
+    Parameters
+    ----------
+    shown
+        Words (with the unit, up to about 22 letters), number as text, help text or "".
+    """
+    for column, (words, value, explains) in zip(st.columns(len(shown)), shown, strict=True):
+        column.metric(words, value, border=True, help=explains or None)
+
+
+def lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Show a short table of texts in full, long cells wrapped."""
+    import polars as pl
+
+    frame = pl.DataFrame([list(row) for row in rows], schema=list(columns), orient="row")
+    st.table(frame, border="horizontal", hide_index=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, height: int | None = None) -> None:

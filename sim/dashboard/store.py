@@ -15,7 +15,6 @@ from models.errors import InputError
 from sim.experiment.execute import RUNS
 from sim.results.lock import LOCK_FILE
 from sim.results.manifest import MANIFEST, Manifest
-from sim.results.reader import Run, load_run
 
 ENVIRONMENT = "OLSIM_RUNS"
 JOBS = ".jobs"
@@ -95,12 +94,6 @@ def writer_alive(directory: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def open_run(directory: str, stamp: int) -> Run:
-    """Open a complete run directory; `stamp` takes part in nothing but the cache's key."""
-    del stamp
-    return load_run(Path(directory))
 
 
 def listing(found: list[Entry]) -> list[dict[str, Any]]:

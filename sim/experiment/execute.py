@@ -7,6 +7,7 @@ continued where it stopped.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -113,7 +114,8 @@ def _compute_all(order: Order, wanted: Manifest, directory: Path, tell: Callable
     units = plan(wanted.runs, twins.names, twins.runs, wanted.chain.witness_run, have, order.workers)
     reporter = Reporter(directory.resolve(), time.monotonic())
     reporter.write(total=sum(unit.weight(order.chain) for unit in units), stage="simulating")
-    jobs = [Job(order.economy, unit, order.chain, directory.resolve(), reporter) for unit in units]
+    place = directory.resolve()
+    jobs = [Job(order.economy, unit, order.chain, place, reporter, os.getpid()) for unit in units]
     try:
         with watching(directory, tell):
             _compute_jobs(jobs, order.workers)

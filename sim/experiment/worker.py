@@ -6,6 +6,7 @@ gives the same rows wherever and however often it is computed.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ class Job:
         The run directory.
     reporter
         Where progress is written.
+    owner
+        Process that holds the directory's lock.
     """
 
     economy: Economy
@@ -50,6 +53,7 @@ class Job:
     chain: bool
     directory: Path
     reporter: Reporter
+    owner: int
 
 
 def compute(job: Job) -> str:
@@ -69,7 +73,7 @@ def compute(job: Job) -> str:
 def _compute(job: Job) -> str:
     from sim.engine import run_batch
 
-    unit, days = job.unit, job.economy.days
+    unit = job.unit
     economy = job.economy if unit.arm == BASE else TWINS[unit.arm](job.economy)
     weight = unit.weight(job.chain)
     began = time.monotonic()
@@ -78,10 +82,18 @@ def _compute(job: Job) -> str:
         np.array(unit.runs, np.int64),
         witness=unit.runs[0] if unit.witness else None,
         chain=_open_chain(economy) if unit.witness and job.chain else None,
-        on_day=lambda day: job.reporter.day(unit.name, weight, day, days),
+        on_day=lambda day: _after_day(job, weight, day),
     )
     land(job.directory, unit.arm, result, economy.scenario.start, time.monotonic() - began)
     return unit.name
+
+
+def _after_day(job: Job, weight: int, day: int) -> None:
+    if job.owner not in (os.getpid(), os.getppid()):
+        os._exit(
+            1
+        )  # the main process was killed: nobody waits for this unit, and its lock is free for another
+    job.reporter.day(job.unit.name, weight, day, job.economy.days)
 
 
 def _open_chain(economy: Economy) -> Witness:

@@ -9,6 +9,7 @@ bytes, whatever was done before the interruption. A complete directory is extend
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def land(directory: Path, arm: str, result: BatchResult, start: date, wall_s: fl
     """
     runs = [int(run) for run in result.runs]
     target = directory / PARTS / unit_name(arm, runs)
-    temporary = target.with_name(f".{target.name}.part")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     write_parquet(metrics_frame(result, start), temporary / "metrics.parquet", {})
@@ -96,6 +97,9 @@ def land(directory: Path, arm: str, result: BatchResult, start: date, wall_s: fl
         "chain": result.chain_summary, "wall_s": round(wall_s, 3),
     }  # fmt: skip
     (temporary / "unit.json").write_text(json.dumps(facts, default=int) + "\n", encoding="utf-8")
+    if target.exists():  # a worker that outlived its killed main process was faster, with the same rows
+        shutil.rmtree(temporary)
+        return
     temporary.replace(target)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,8 @@ def _series(name: str, values: Sequence[Any], kind: str) -> pl.Series:
     import polars as pl
 
     if kind == "wei":
-        return pl.Series(name, [None if value is None else int(value) for value in values], pl.Decimal(38, 0))
+        exact = [None if value is None else Decimal(int(value)) for value in values]
+        return pl.Series(name, exact, pl.Decimal(38, 0))
     if kind == "date":
         days = [date.fromisoformat(value) if isinstance(value, str) else value for value in values]
         return pl.Series(name, days, pl.Date)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from sim.batch import BatchResult
+from sim.batch import TABLES, BatchResult
 from sim.observables import OBSERVABLES
 from sim.results.code import artifacts_sha256, code_version
 from sim.results.directory import PARAMETERS, RESOLVED
@@ -92,9 +92,11 @@ def flows(run: int, days: int) -> dict[str, list[object]]:
 
 
 def chain(run: int) -> dict[str, list[object]]:
-    rows = [(run, 1, date(2025, 10, 8), "treasury.l2", "l2", 10**18, 10**27, 0)]
-    names = ("run", "epoch", "date", "account", "chain", "ledger_gwei", "chain_wei", "diff_wei")
-    return columns(names, rows)
+    known = {
+        "run": [run], "epoch": [1], "date": [date(2025, 10, 8)], "account": ["treasury.l2"], "chain": ["l2"],
+        "ledger_gwei": [10**18], "chain_wei": [10**27], "diff_wei": [0],
+    }  # fmt: skip
+    return {name: known.get(name, [0]) for name in TABLES["chain"]}
 
 
 def usd(runs: list[int]) -> dict[str, list[object]]:

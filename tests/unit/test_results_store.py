@@ -104,6 +104,14 @@ def test_units_in_flight_are_not_landed(tmp_path: Path) -> None:
     assert computed(tmp_path / "run") == {BASE: {0, 1, 2}}
 
 
+def test_a_unit_that_lands_twice_stays_as_it_was(tmp_path: Path) -> None:
+    land_base(tmp_path / "run", [0])
+    before = (tmp_path / "run" / "parts" / "base-000000-000000" / "unit.json").stat().st_ino
+    land(tmp_path / "run", BASE, toy.batch([0], DAYS, witness=True), toy.START, 9.0)
+    assert (tmp_path / "run" / "parts" / "base-000000-000000" / "unit.json").stat().st_ino == before
+    assert [path.name for path in (tmp_path / "run" / "parts").iterdir()] == ["base-000000-000000"]
+
+
 def test_computed_counts_final_tables_and_shards(tmp_path: Path) -> None:
     toy.run_directory(tmp_path / "run", runs=3, days=DAYS)
     land_base(tmp_path / "run", [3])
