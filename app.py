@@ -11,7 +11,7 @@ st.set_page_config(page_title="olsim", layout="wide")
 page = st.navigation(
     {
         "One run": [
-            st.Page(overview.show, title="Overview", url_path="overview", default=True),
+            st.Page(overview.show, title="Overview", default=True),
             st.Page(supply.show, title="Supply and unlocks", url_path="supply"),
             st.Page(fees.show, title="Fees and payouts", url_path="fees"),
             st.Page(governance.show, title="Governance", url_path="governance"),

@@ -1,0 +1,1 @@
+"""The economics: pure formulas over integers and numpy arrays."""

@@ -42,7 +42,9 @@ class Prior:
         if not all(math.isfinite(x) for x in self.arguments):
             raise ValueError(f"prior {self.kind} has a number that is not finite")
         if self.kind in ("uniform", "triangular") and list(self.arguments) != sorted(self.arguments):
-            raise ValueError(f"prior {self.kind} needs its numbers in rising order, not {list(self.arguments)}")
+            raise ValueError(
+                f"prior {self.kind} needs its numbers in rising order, not {list(self.arguments)}"
+            )
         if self.kind in ("normal", "lognormal") and self.arguments[1] < 0:
             raise ValueError(f"prior {self.kind} has a negative spread {self.arguments[1]}")
         if self.kind == "lognormal" and self.arguments[0] <= 0:
@@ -74,7 +76,9 @@ class Prior:
         if self.kind == "triangular":
             return _triangular(u, *a)
         normal = NormalDist()
-        z = np.array([normal.inv_cdf(min(max(x, 1e-16), 1 - 1e-16)) for x in np.ravel(u)]).reshape(np.shape(u))
+        z = np.array([normal.inv_cdf(min(max(x, 1e-16), 1 - 1e-16)) for x in np.ravel(u)]).reshape(
+            np.shape(u)
+        )
         return a[0] + a[1] * z if self.kind == "normal" else a[0] * np.exp(a[1] * z)
 
 

@@ -108,7 +108,17 @@ ACCOUNTS = {account.name: account for account in (*WORLD_ACCOUNTS, *AGENT_ACCOUN
 BUCKET_ROLES = ("community", "ecosystem", "liquidity", "investors", "team")
 """Roles of allocation buckets; each has one ``vesting.*`` account."""
 
-AGENT_CLASSES = ("holders", "users", "contributors", "builders", "operators", "investors", "team", "delegates", "traders")
+AGENT_CLASSES = (
+    "holders",
+    "users",
+    "contributors",
+    "builders",
+    "operators",
+    "investors",
+    "team",
+    "delegates",
+    "traders",
+)
 """Classes of the population, in the order of the agent axis; `INSTITUTIONS` follow them."""
 
 INSTITUTIONS = ("sequencer", "public_goods")

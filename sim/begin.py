@@ -111,7 +111,9 @@ def _bridge(economy: Economy, runs: Int) -> BridgeState:
 
 def _holding(economy: Economy, runs: Int) -> HoldingState:
     agents = economy.scenario.agents
-    hedged = _uniform(economy, Decision.TRAIT_HEDGED, runs, "investors") < float(agents.investors.sell.hedged.value)
+    hedged = _uniform(economy, Decision.TRAIT_HEDGED, runs, "investors") < float(
+        agents.investors.sell.hedged.value
+    )
     zeros = np.zeros(len(runs), np.int64)
     return HoldingState(
         taste=_every_class(economy, Decision.TRAIT_TASTE, runs),
@@ -133,15 +135,18 @@ def _uniform(economy: Economy, decision: Decision, runs: Int, name: str) -> Floa
 
 
 def _every_class(economy: Economy, decision: Decision, runs: Int) -> Float:
-    return np.concatenate([_uniform(economy, decision, runs, name) for name, _ in economy.layout.counts], axis=1)
+    return np.concatenate(
+        [_uniform(economy, decision, runs, name) for name, _ in economy.layout.counts], axis=1
+    )
 
 
 def _even_weights(economy: Economy, decision: Decision, runs: Int, name: str) -> Int:
     """Integer weights between 0.5 and 1.5 of the mean."""
-    return np.floor((0.5 + _uniform(economy, decision, runs, name)) * WEIGHT_SCALE).astype(np.int64)
+    return np.asarray(np.floor((0.5 + _uniform(economy, decision, runs, name)) * WEIGHT_SCALE), np.int64)
 
 
 def _lognormal_weights(economy: Economy, runs: Int, sigma: float) -> Int:
     count = economy.layout.count("holders")
     z = draws.normal(economy.seed, Decision.TRAIT_BALANCE, runs, 0, "holders", count)
-    return np.maximum(np.floor(np.exp(np.minimum(z * sigma, math.log(1e11))) * WEIGHT_SCALE), 1).astype(np.int64)
+    scaled = np.floor(np.exp(np.minimum(z * sigma, math.log(1e11))) * WEIGHT_SCALE)
+    return np.asarray(np.maximum(scaled, 1), np.int64)

@@ -79,7 +79,9 @@ def begin_day(world: World, economy: Economy, day: int) -> None:
     governance.bind(world, economy)
 
 
-def run_phase(world: World, economy: Economy, name: str, module: ModuleType, services: Services | None) -> None:
+def run_phase(
+    world: World, economy: Economy, name: str, module: ModuleType, services: Services | None
+) -> None:
     """Run one phase of the day; governance and settlement may talk to the witness chain."""
     world.phase = name
     if name in ("governance", "settle"):

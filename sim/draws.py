@@ -88,7 +88,13 @@ _NORMAL = NormalDist()
 
 
 def words(
-    seed: int, decision: Decision, runs: NDArray[np.int64], day: int, agent_class: str, count: int, first: int = 0
+    seed: int,
+    decision: Decision,
+    runs: NDArray[np.int64],
+    day: int,
+    agent_class: str,
+    count: int,
+    first: int = 0,
 ) -> NDArray[np.uint32]:
     """Return 32-bit words for agents ``first .. first + count`` of a class.
 
@@ -121,7 +127,13 @@ def words(
 
 
 def uniform(
-    seed: int, decision: Decision, runs: NDArray[np.int64], day: int, agent_class: str, count: int, first: int = 0
+    seed: int,
+    decision: Decision,
+    runs: NDArray[np.int64],
+    day: int,
+    agent_class: str,
+    count: int,
+    first: int = 0,
 ) -> NDArray[np.float64]:
     """Return uniforms in (0, 1), float64 (runs, count), each the midpoint of one of 2^32 cells.
 
@@ -132,7 +144,13 @@ def uniform(
 
 
 def normal(
-    seed: int, decision: Decision, runs: NDArray[np.int64], day: int, agent_class: str, count: int, first: int = 0
+    seed: int,
+    decision: Decision,
+    runs: NDArray[np.int64],
+    day: int,
+    agent_class: str,
+    count: int,
+    first: int = 0,
 ) -> NDArray[np.float64]:
     """Return standard normals, float64 (runs, count), by the inverse distribution function of one uniform each.
 

@@ -105,7 +105,11 @@ def _refuse_unknown(scenario: Scenario) -> None:
         if bucket.role not in BUCKET_ROLES
     ]
     problems += [
-        Problem("a prior is drawn for market.outside_net_inflow alone; give this parameter a value", path, str(p.place))
+        Problem(
+            "a prior is drawn for market.outside_net_inflow alone; give this parameter a value",
+            path,
+            str(p.place),
+        )
         for path, p in scenario.parameters()
         if p.prior is not None and path != "market.outside_net_inflow"
     ]
@@ -132,7 +136,9 @@ def _calendar(scenario: Scenario, last: int) -> tuple[Int, Int, NDArray[np.bool_
     return month, in_month, ends
 
 
-def _days_to_cliff(scenario: Scenario, schedules: dict[str, Schedule], roles: dict[str, str], last: int) -> Int:
+def _days_to_cliff(
+    scenario: Scenario, schedules: dict[str, Schedule], roles: dict[str, str], last: int
+) -> Int:
     """Return days to the next insider instalment larger than the one before it."""
     horizon = last + 366
     path = np.zeros(horizon + 1, np.int64)
@@ -141,7 +147,11 @@ def _days_to_cliff(scenario: Scenario, schedules: dict[str, Schedule], roles: di
             path += vested_path(schedule, scenario.start, horizon)
     paid = np.diff(path, prepend=0)
     days = np.flatnonzero(paid)
-    rising = [int(d) for d, before in zip(days, [0, *paid[days[:-1]].tolist()], strict=False) if paid[d] > before * 1.01]
+    rising = [
+        int(d)
+        for d, before in zip(days, [0, *paid[days[:-1]].tolist()], strict=False)
+        if paid[d] > before * 1.01
+    ]
     out = np.full(last + 1, FAR, np.int64)
     for day in rising:
         ahead = day - np.arange(last + 1)

@@ -51,7 +51,10 @@ def _flow(id_: str, phases: str, *legs: Leg) -> Flow:
     return Flow(id_, tuple(phases.split()), legs)
 
 
-_ANY = "unlock emission demand serving billing attribution operators staking holders market bridge governance grants settle"
+_ANY = (
+    "unlock emission demand serving billing attribution operators staking holders market bridge governance "
+    "grants settle"
+)
 
 _TABLE = (
     _flow("G1", "genesis", Leg("mint", "vesting.*")),
@@ -76,7 +79,10 @@ _TABLE = (
     _flow("E2", "emission", Leg("pool.community.l2", "distributor")),
     _flow("E3", "emission", Leg("pool.community.l2", "staking_rewards")),
     _flow("E4", "emission", Leg("pool.community.l2", "operators_pot")),
-    _flow("D1", "demand", Leg("wallet.l2", "prepaid", ("users",), ("users",)), Leg("prepaid", "wallet.l2", ("users",), ("users",))),
+    _flow(
+        "D1", "demand",
+        Leg("wallet.l2", "prepaid", ("users",), ("users",)), Leg("prepaid", "wallet.l2", ("users",), ("users",)),
+    ),
     _flow("B1", "billing", Leg("prepaid", "clearing", ("users",))),
     _flow("B2", "billing", Leg("clearing", "operators_pot"), Leg("clearing", "treasury.l2")),
     _flow("B3", "billing", Leg("clearing", "distributor")),
@@ -114,7 +120,10 @@ _TABLE = (
                            "fastbridge.l2", "burned.l2", "wallet.l2")
         ),
     ),
-    _flow("R1", "grants", Leg("pool.ecosystem.l2", "wallet.l2", target_classes=("builders", "contributors", "public_goods"))),
+    _flow(
+        "R1", "grants",
+        Leg("pool.ecosystem.l2", "wallet.l2", target_classes=("builders", "contributors", "public_goods")),
+    ),
     _flow("C1", "settle", Leg("distributor", "wallet.l2")),
     _flow(
         "C2", _ANY,

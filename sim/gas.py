@@ -6,7 +6,6 @@ fee pays what the wallet holds. The vault is divided at settlement (flow C2).
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +27,7 @@ def fee(economy: Economy, action: str) -> int:
         If the scenario prices no such action.
     """
     gas = economy.scenario.gas
-    return math.floor(getattr(gas.actions, action).value * gas.price.value)
+    return int(getattr(gas.actions, action).value * gas.price.value)
 
 
 def charge(

@@ -52,10 +52,17 @@ def check(world: World, economy: Economy) -> None:
     for role in BUCKET_ROLES:
         path = economy.vested[role]
         left = path[-1] - path[world.day] + economy.unvested_after[role]
-        _require(world, "6 (vesting = allocation - vested)", f"vesting.{role}", world.world_balance(f"vesting.{role}") - left)
+        _require(
+            world,
+            "6 (vesting = allocation - vested)",
+            f"vesting.{role}",
+            world.world_balance(f"vesting.{role}") - left,
+        )
     _require(world, "7 (clearing = 0)", "clearing", world.world_balance("clearing"))
     owed = world.earned.sum(axis=1) + world.dust
-    _require(world, "5 (distributor = earned + dust)", "distributor", world.world_balance("distributor") - owed)
+    _require(
+        world, "5 (distributor = earned + dust)", "distributor", world.world_balance("distributor") - owed
+    )
     gopen = world.holding.gopen_supply
     wrapped = agent_totals[:, _index("wrapped")]
     _require(world, "4 (GOPEN supply = wrapped)", "wrapped", gopen - wrapped)
@@ -72,7 +79,7 @@ def totals(world: World) -> tuple[Int, Int]:
 
 def residual(world: World, economy: Economy, agent_totals: Int) -> Int:
     """Return cap less the sum of all accounts, int64 (runs,): 0 or the run is wrong."""
-    return np.int64(economy.minted) - world.balances.sum(axis=1) - agent_totals.sum(axis=1)
+    return np.asarray(economy.minted - world.balances.sum(axis=1) - agent_totals.sum(axis=1), np.int64)
 
 
 def escrow_of(world: World, agent_totals: Int) -> Int:
@@ -98,7 +105,9 @@ def _same_as_journal(world: World, agent_totals: Int) -> None:
     for accounts, difference in books:
         if difference.any():
             column = int(np.flatnonzero(difference.any(axis=0))[0])
-            _require(world, "journal (balance = sum of its flows)", accounts[column].name, difference[:, column])
+            _require(
+                world, "journal (balance = sum of its flows)", accounts[column].name, difference[:, column]
+            )
 
 
 def _require_none_negative(world: World, least: Int) -> None:
@@ -106,7 +115,9 @@ def _require_none_negative(world: World, least: Int) -> None:
     for accounts, balances in books:
         if balances.min() < 0:
             column = int(np.flatnonzero((balances < 0).any(axis=0))[0])
-            _require(world, "8 (no balance below 0)", accounts[column].name, np.minimum(balances[:, column], 0))
+            _require(
+                world, "8 (no balance below 0)", accounts[column].name, np.minimum(balances[:, column], 0)
+            )
 
 
 def _require(world: World, identity: str, account: str, difference: Int) -> None:

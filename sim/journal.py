@@ -90,4 +90,6 @@ class Journal:
         if self.witness_row is None or not per_run[self.witness_row]:
             return
         of_source, of_target = (parts if "/" in label else None for label in (source, target))
-        self.entries.append(Entry(day, flow, source, target, int(per_run[self.witness_row]), of_source, of_target))
+        self.entries.append(
+            Entry(day, flow, source, target, int(per_run[self.witness_row]), of_source, of_target)
+        )

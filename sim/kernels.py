@@ -21,7 +21,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
 
-@njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, inline="always")
 def _block(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     for _ in range(10):
         p0 = _M0 * c0
@@ -32,7 +32,7 @@ def _block(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     return c0, c1, c2, c3
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def philox_words(  # type: ignore[no-untyped-def]
     seed, stream, runs, day, first_agent, word, out
 ):
@@ -62,7 +62,7 @@ def philox_words(  # type: ignore[no-untyped-def]
                 out[r, a] = c3
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def row_totals(holdings, totals, least):  # type: ignore[no-untyped-def]
     """Sum and least element of each (account, run) row of `holdings` (accounts, runs, agents), int64.
 

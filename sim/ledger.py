@@ -155,7 +155,13 @@ def _apply(
 
 
 def _write(
-    world: World, flow: str, source: Place | None, target: Place, amount: Int, per_run: Int, within: slice | None
+    world: World,
+    flow: str,
+    source: Place | None,
+    target: Place,
+    amount: Int,
+    per_run: Int,
+    within: slice | None,
 ) -> None:
     if EVERY_CLASS in (target.agent_class, source.agent_class if source else ""):
         _write_by_class(world, flow, source, target, amount)

@@ -117,7 +117,10 @@ OBSERVABLES = (
     _O("fee_usd_per_1m", 28, "USD/1M tokens", "fee paid for tokens"),
     _O("operator_margin", 28, "share", "operator margin, 30 days"),
     _O("replicas", 28, "replicas", "serving replicas"),
-    _O("attribution_overhead", 28, "share", "attribution overhead", mechanism="attribution in the serving path is not measured yet"),
+    _O(
+        "attribution_overhead", 28, "share", "attribution overhead",
+        mechanism="attribution in the serving path is not measured yet",
+    ),
     _O("escrow_gwei", 28, "OPEN", "bridge escrow on L1"),
     _O("bridge_in_flight_gwei", 28, "OPEN", "between the chains"),
     _O("exit_days_mean", 28, "days", "mean time of the exits that arrived today"),

@@ -6,6 +6,7 @@ always speak of the same accounts; money and USD are totals of a settlement epoc
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,47 +72,48 @@ def _groups(world: World) -> None:
 
 def _group(rows: Rows, world: World, name: str, decile: int, agents: int, held: Int, income: Int) -> None:
     count = world.count
-    _extend(
-        rows, run=world.runs.tolist(), day=[world.day] * count, decile=[decile] * count, agents=[agents] * count,
-        holding_gwei=held.tolist(), income_gwei=income.tolist(), **{"class": [name] * count},
-    )  # fmt: skip
+    columns = {
+        "run": world.runs.tolist(), "day": [world.day] * count, "class": [name] * count, "decile": [decile] * count,
+        "agents": [agents] * count, "holding_gwei": held.tolist(), "income_gwei": income.tolist(),
+    }  # fmt: skip
+    _extend(rows, columns)
 
 
 def _usd(world: World, economy: Economy) -> None:
     month, count = int(economy.month_of_day[world.day]), world.count
     for (name, purpose), micro_usd in world.record.month_usd.items():
-        _extend(
-            world.record.usd, run=world.runs.tolist(), month=[month] * count, purpose=[purpose] * count,
-            micro_usd=micro_usd.tolist(), **{"class": [name] * count},
-        )  # fmt: skip
+        columns = {
+            "run": world.runs.tolist(), "month": [month] * count, "class": [name] * count,
+            "purpose": [purpose] * count, "micro_usd": micro_usd.tolist(),
+        }  # fmt: skip
+        _extend(world.record.usd, columns)
 
 
 def _accounts(world: World) -> None:
     row = world.journal.witness_row
     run = int(world.runs[row])
-    for account in WORLD_ACCOUNTS:
-        _extend(
-            world.record.accounts, run=[run], day=[world.day], account=[account.name],
-            chain=[account.chain.value], amount_gwei=[int(world.balances[row, account.index])],
-        )  # fmt: skip
+    held = [(a.name, a.chain.value, int(world.balances[row, a.index])) for a in WORLD_ACCOUNTS]
     for account in AGENT_ACCOUNTS:
         for name, _ in world.layout.counts:
-            held = int(world.agent_balance(account.name, name)[row].sum())
-            _extend(
-                world.record.accounts, run=[run], day=[world.day], account=[f"{account.name}/{name}"],
-                chain=[account.chain.value], amount_gwei=[held],
-            )  # fmt: skip
+            amount = int(world.agent_balance(account.name, name)[row].sum())
+            held.append((f"{account.name}/{name}", account.chain.value, amount))
+    columns: dict[str, Sequence[object]] = {
+        "run": [run] * len(held), "day": [world.day] * len(held), "account": [label for label, _, _ in held],
+        "chain": [chain for _, chain, _ in held], "amount_gwei": [amount for _, _, amount in held],
+    }  # fmt: skip
+    _extend(world.record.accounts, columns)
 
 
 def _flows(world: World) -> None:
-    run = int(world.runs[world.journal.witness_row])
-    for (flow, source, target), amount in world.record.month_flows.items():
-        _extend(
-            world.record.flows, run=[run], day=[world.day], flow=[flow], source=[source], target=[target],
-            amount_gwei=[amount],
-        )  # fmt: skip
+    run, flows = int(world.runs[world.journal.witness_row]), world.record.month_flows
+    columns: dict[str, Sequence[object]] = {
+        "run": [run] * len(flows), "day": [world.day] * len(flows), "flow": [flow for flow, _, _ in flows],
+        "source": [source for _, source, _ in flows], "target": [target for _, _, target in flows],
+        "amount_gwei": list(flows.values()),
+    }  # fmt: skip
+    _extend(world.record.flows, columns)
 
 
-def _extend(rows: Rows, **columns: list[object]) -> None:
+def _extend(rows: Rows, columns: Mapping[str, Sequence[object]]) -> None:
     for name, values in columns.items():
         rows.setdefault(name, []).extend(values)

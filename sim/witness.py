@@ -193,7 +193,9 @@ def deployment_spec(economy: Economy) -> DeploymentSpec:
         role = economy.roles[name]
         if role in by_role:
             place = str(scenario.token.buckets[name].share.place)
-            message = f"shares the role {role} with another bucket; the chain has one vesting contract per role"
+            message = (
+                f"shares the role {role} with another bucket; the chain has one vesting contract per role"
+            )
             raise InputError([Problem(f"{message}, so run with --chain off", f"token.buckets.{name}", place)])
         by_role[role] = schedule
     rules = {path: _genesis_value(economy, path) for path in GOVERNED}
@@ -238,7 +240,9 @@ def _genesis_value(economy: Economy, path: str) -> tuple[int, ...]:
 def _bridge_times(economy: Economy) -> BridgeTimes:
     bridge = economy.scenario.bridge
     return BridgeTimes(
-        deposit_s=DEPOSIT_S, output_every_s=bridge.output_every.value.seconds, window_s=bridge.window.value.seconds
+        deposit_s=DEPOSIT_S,
+        output_every_s=bridge.output_every.value.seconds,
+        window_s=bridge.window.value.seconds,
     )
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
+Columns = slice
+"""Columns of the agent axis; `Layout.slice` hides the built-in name inside its class."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,11 @@ class Layout:
     def of(cls, counts: dict[str, int]) -> Layout:
         """Return the layout of a population given as class -> count; institutions are added."""
         return cls(
-            tuple((name, counts.get(name, 0)) for name in AGENT_CLASSES) + tuple((name, 1) for name in INSTITUTIONS)
+            tuple((name, counts.get(name, 0)) for name in AGENT_CLASSES)
+            + tuple((name, 1) for name in INSTITUTIONS)
         )
 
-    def slice(self, agent_class: str) -> slice:
+    def slice(self, agent_class: str) -> Columns:
         """Return the columns of a class; ``*`` means every agent.
 
         Raises
@@ -62,12 +65,12 @@ class Layout:
         return int(columns.stop - columns.start)
 
     @cached_property
-    def _slices(self) -> dict[str, slice]:
+    def _slices(self) -> dict[str, Columns]:
         slices, first = {}, 0
         for name, count in self.counts:
-            slices[name] = slice(first, first + count)
+            slices[name] = Columns(first, first + count)
             first += count
-        return slices | {"*": slice(0, first)}
+        return slices | {"*": Columns(0, first)}
 
     @cached_property
     def starts(self) -> Int:
@@ -158,15 +161,15 @@ class World:
 
     def world_balance(self, name: str) -> Int:
         """Return a world account's balances, (runs,). Read only: money moves through the ledger."""
-        return self.balances[:, ACCOUNTS[name].index]
+        return np.asarray(self.balances[:, ACCOUNTS[name].index])
 
     def agent_balance(self, name: str, agent_class: str = "*") -> Int:
         """Return an agent account's balances of a class, a view (runs, agents). Read only."""
-        return self.holdings[ACCOUNTS[name].index][:, self.layout.slice(agent_class)]
+        return np.asarray(self.holdings[ACCOUNTS[name].index][:, self.layout.slice(agent_class)])
 
     def earned_by(self, agent_class: str) -> Int:
         """Return unclaimed payouts of a class, a writable view (runs, agents)."""
-        return self.earned[:, self.layout.slice(agent_class)]
+        return np.asarray(self.earned[:, self.layout.slice(agent_class)])
 
 
 def empty_accounts(runs: int, layout: Layout) -> tuple[Int, Int, Int, Int]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from sim.dashboard.plot import (
     LINE,
-    PARTIES,
     MILLION_TOKENS,
+    PARTIES,
     add_fan,
     blank,
     fans,
@@ -19,6 +19,7 @@ from sim.dashboard.plot import (
     per_cent,
     plain_log,
     smoothed,
+    transparent,
     unknown,
 )
 from sim.experiment.statistics import bands
@@ -60,18 +61,20 @@ def fees(metrics: pl.DataFrame, note: Note) -> go.Figure:
 
 
 def cover(metrics: pl.DataFrame, note: Note) -> go.Figure:
-    """Return usage cover: fees and buyback over unlocked tokens sold, with the line at which usage carries them."""
+    """Return usage cover, with the line at which fees and buyback pay for all unlocked tokens that are sold."""
     figure = blank("Usage cover", note, y="(fees + buyback) / sold, 30 days")
     figure = from_zero(fans(figure, metrics, {"usage_cover": "usage cover"}))
     figure.add_hline(
-        y=1, line={"color": LINE, "dash": "dash", "width": 1.2}, annotation_text="usage pays for all of it",
+        y=1,
+        line={"color": LINE, "dash": "dash", "width": 1.2},
+        annotation_text="usage pays for all of it",
         annotation_position="top left",
-    )  # fmt: skip
+    )
     return figure
 
 
 def demand(metrics: pl.DataFrame, note: Note) -> go.Figure:
-    """Return fee demand, unlock supply and outside inflow on one log axis; a band leaves out what is not positive."""
+    """Return fee demand, unlock supply and outside inflow on one log axis, each where it is positive."""
     import polars as pl
 
     figure = blank(
@@ -90,9 +93,7 @@ def split(metrics: pl.DataFrame, note: Note) -> go.Figure:
     import plotly.graph_objects as go
     import polars as pl
 
-    figure = blank(
-        "Who a fee goes to", note, y="share of gross fee, each day"
-    )
+    figure = blank("Who a fee goes to", note, y="share of gross fee, each day")
     weights = pl.sum_horizontal(list(SPLIT))
     platform = pl.col("fees_platform_bps") / 10_000
     shares = metrics.group_by("day", "date").agg(
@@ -106,10 +107,16 @@ def split(metrics: pl.DataFrame, note: Note) -> go.Figure:
         colour = PARTIES[label]
         figure.add_trace(
             go.Scatter(
-                x=shares["date"].to_list(), y=shares[column].to_list(), name=label, stackgroup="fee", mode="lines",
-                line={"width": 0.5, "color": colour}, fillcolor=transparent(colour, 0.85), hovertemplate="%{y:.1%}",
+                x=shares["date"].to_list(),
+                y=shares[column].to_list(),
+                name=label,
+                stackgroup="fee",
+                mode="lines",
+                line={"width": 0, "color": colour},
+                fillcolor=transparent(colour, 0.85),
+                hovertemplate="%{y:.1%}",
             )
-        )  # fmt: skip
+        )
     return from_zero(per_cent(figure))
 
 

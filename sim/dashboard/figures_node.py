@@ -1,4 +1,4 @@
-"""Interactive figures of the node: what was measured, how well the formula fits, what the fleet did in the run.
+"""Interactive figures of the node: what was measured, how well the formula fits, what the fleet did.
 
 Rule decided here: pure functions from profile rows and frames to plotly figures; measured numbers are points,
 the fitted formula is a line.
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.serving import StepFit, step_time_ms
-from sim.observables import BY_NAME
 from sim.dashboard.plot import LINE, blank, fans, from_zero, per_cent, plain_log, unknown
 from sim.report.style import SERIES, Note
 
@@ -75,16 +74,23 @@ def decode(rows: Rows, fit: StepFit, rank: int, context: int, note: str) -> go.F
         fitted = 1e3 * batches / step_time_ms(fit, batches, distinct, ranks, context)
         figure.add_trace(
             go.Scatter(
-                x=batches.tolist(), y=[row["tok_s"] for row in mine], mode="markers", name=mix,
+                x=batches.tolist(),
+                y=[row["tok_s"] for row in mine],
+                mode="markers",
+                name=mix,
                 marker={"color": colour, "size": 9},
             )
-        )  # fmt: skip
+        )
         figure.add_trace(
             go.Scatter(
-                x=batches.tolist(), y=fitted.tolist(), mode="lines", name="fit", line={"color": colour, "width": 2},
+                x=batches.tolist(),
+                y=fitted.tolist(),
+                mode="lines",
+                name="fit",
+                line={"color": colour, "width": 2},
                 showlegend=False,
             )
-        )  # fmt: skip
+        )
     if not figure.data:
         return unknown(figure, "the profile has no such rows")
     sizes = sorted({row["batch"] for row in own})
@@ -111,10 +117,15 @@ def calibration(rows: Rows, fit: StepFit, note: str) -> go.Figure:
              zip(batch, distinct, rank, context, strict=True)]  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            x=measured.tolist(), y=fitted.tolist(), text=texts, mode="markers", name="rows of the bench",
-            marker={"color": SERIES[0], "size": 8}, hovertemplate="%{x:.2f} ms, fit %{y:.2f} ms<br>%{text}",
+            x=measured.tolist(),
+            y=fitted.tolist(),
+            text=texts,
+            mode="markers",
+            name="rows of the bench",
+            marker={"color": SERIES[0], "size": 8},
+            hovertemplate="%{x:.2f} ms, fit %{y:.2f} ms<br>%{text}",
         )
-    )  # fmt: skip
+    )
     figure.update_layout(hovermode="closest")
     figure.update_xaxes(type="log", dtick="D2", tickformat=".3~g")
     figure.update_yaxes(type="log", dtick="D2", tickformat=".3~g")
@@ -140,11 +151,13 @@ def windows(serving: Rows, note: str) -> go.Figure:
         for quantile, dash in (("p50", "solid"), ("p99", "dot")):
             figure.add_trace(
                 go.Scatter(
-                    x=[row["arrival_rate"] for row in ordered], y=[row[key][quantile] for row in ordered],
-                    mode="lines+markers", line={"color": colour, "dash": dash},
+                    x=[row["arrival_rate"] for row in ordered],
+                    y=[row[key][quantile] for row in ordered],
+                    mode="lines+markers",
+                    line={"color": colour, "dash": dash},
                     name=f"{label}, {'median' if quantile == 'p50' else '99th percentile'}",
                 )
-            )  # fmt: skip
+            )
     return from_zero(figure)
 
 
@@ -170,7 +183,7 @@ def cost(metrics: pl.DataFrame, note: Note) -> go.Figure:
 
 def margin(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return the operators' margin."""
-    figure = blank(BY_NAME["operator_margin"].label.capitalize(), note, y="share, 30 days")
+    figure = blank("Operators' margin over cost", note, y="share, 30 days")
     figure = per_cent(fans(figure, metrics, {"operator_margin": "margin"}, colours=(SERIES[2],)))
     figure.add_hline(y=0, line={"color": LINE, "width": 1})
     return figure

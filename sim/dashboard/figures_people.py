@@ -60,9 +60,11 @@ def lorenz(groups: pl.DataFrame, as_of: date, note: Note) -> go.Figure:
     import polars as pl
 
     figure = blank(
-        "Holdings by baseline decile of holders", note, x="share of holders, smallest first",
+        "Holdings by baseline decile of holders",
+        note,
+        x="share of holders, smallest first",
         y="share of holdings, month end",
-    )  # fmt: skip
+    )
     ends = groups.select("day", "date").unique().sort("day")
     if not ends.height:
         return unknown(figure, NO_EPOCH)
@@ -129,9 +131,7 @@ def paid_classes(paid_groups: pl.DataFrame, note: Note) -> go.Figure:
     import plotly.graph_objects as go
     import polars as pl
 
-    figure = blank(
-        "Paid to each class", note, y="thousand USD per month", x=MONTHLY, height=460
-    )
+    figure = blank("Paid to each class", note, y="thousand USD per month", x=MONTHLY, height=460)
     whole = paid_groups.filter((pl.col("decile") == 0) & (pl.col("paid_usd") > 0))
     if not whole.height:
         return unknown(figure, "nobody was paid" if paid_groups.height else NO_EPOCH)

@@ -92,10 +92,16 @@ def _area(figure: go.Figure, when: list[date], height: list[float], name: str, c
 
     figure.add_trace(
         go.Scatter(
-            x=when, y=height, name=name, stackgroup="buckets", mode="lines",
-            line={"width": 0.5, "color": colour}, fillcolor=transparent(colour, 0.85), hovertemplate="%{y:,.2f}",
+            x=when,
+            y=height,
+            name=name,
+            stackgroup="buckets",
+            mode="lines",
+            line={"width": 0, "color": colour},
+            fillcolor=transparent(colour, 0.85),
+            hovertemplate="%{y:,.2f}",
         )
-    )  # fmt: skip
+    )
 
 
 def mark_cliffs(figure: go.Figure, marks: Sequence[tuple[date, str]]) -> None:
@@ -104,9 +110,16 @@ def mark_cliffs(figure: go.Figure, marks: Sequence[tuple[date, str]]) -> None:
         text: Any = f"{names} begin {when}"
         figure.add_vline(x=when.isoformat(), line={"color": LINE, "width": 1.2, "dash": "dash"})
         figure.add_annotation(
-            x=when.isoformat(), y=0.98, yref="paper", yanchor="top", xanchor="right", text=text, showarrow=False,
-            bgcolor="rgba(255, 255, 255, 0.8)", font={"size": 12},
-        )  # fmt: skip
+            x=when.isoformat(),
+            y=0.98,
+            yref="paper",
+            yanchor="top",
+            xanchor="right",
+            text=text,
+            showarrow=False,
+            bgcolor="rgba(255, 255, 255, 0.8)",
+            font={"size": 12},
+        )
 
 
 def calendar(answer: Unlocks, roles: Mapping[str, str]) -> go.Figure:
@@ -138,10 +151,14 @@ def calendar(answer: Unlocks, roles: Mapping[str, str]) -> go.Figure:
     asked = answer.at.isoformat()
     figure.add_trace(
         go.Scatter(
-            x=[asked], y=[answer.unlocked / per], mode="markers", name=f"on {asked}",
-            marker={"color": LINE, "size": 9}, hovertemplate="%{y:,.2f} unlocked",
+            x=[asked],
+            y=[answer.unlocked / per],
+            mode="markers",
+            name=f"on {asked}",
+            marker={"color": LINE, "size": 9},
+            hovertemplate="%{y:,.2f} unlocked",
         )
-    )  # fmt: skip
+    )
     return from_zero(figure)
 
 
@@ -172,8 +189,8 @@ def by_month(metrics: pl.DataFrame) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        month (from 1: day 0 is in none), until (its last day), and medians over runs: the columns of `FLOWS` in
-        gwei, and ``share`` of what was unlocked in the float at the month before's end.
+        month (from 1: day 0 is in none), until (its last day), and medians over runs: the columns of
+        `FLOWS` in gwei, and ``share``: what was unlocked over the float at the end of the month before.
     """
     import polars as pl
 
@@ -236,10 +253,14 @@ def price(
         line = {"width": 0.8, "color": transparent(LINE, 0.5)}
         figure.add_trace(
             go.Scatter(
-                x=own["date"].to_list(), y=own["price_usd"].to_list(), mode="lines", line=line, name=f"run {run}",
+                x=own["date"].to_list(),
+                y=own["price_usd"].to_list(),
+                mode="lines",
+                line=line,
+                name=f"run {run}",
                 showlegend=False,
             )
-        )  # fmt: skip
+        )
     return plain_log(figure)
 
 

@@ -50,9 +50,7 @@ def turnout(metrics: pl.DataFrame, note: Note) -> go.Figure:
 
 def quorum(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return which share of votes so far reached quorum and passed."""
-    figure = blank(
-        "Votes that reached quorum and passed", note, y="share of votes held so far"
-    )
+    figure = blank("Votes that reached quorum and passed", note, y="share of votes held so far")
     if not metrics["quorum_rate"].count():
         return unknown(figure, NO_VOTE)
     figure = per_cent(fans(figure, metrics, RATES))
@@ -62,9 +60,7 @@ def quorum(metrics: pl.DataFrame, note: Note) -> go.Figure:
 
 def small_votes(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return who casts the votes: small holders and contributors against everybody else."""
-    figure = blank(
-        "Votes cast by small holders and contributors", note, y="share of votes cast, last vote"
-    )
+    figure = blank("Votes cast by small holders and contributors", note, y="share of votes cast, last vote")
     named = {"small_votes_share": "small holders and contributors"}
     return from_zero(per_cent(fans(figure, metrics, named, colours=(SERIES[2],))))
 
@@ -104,10 +100,15 @@ def last_votes(events: pl.DataFrame) -> pl.DataFrame:
         votes = {name: int(known.get(name, 0)) for name in VOTES}
         rows.append(
             {
-                "run": run, "day": day, "date": when, "subject": subject, "proposal": known.get("proposal"),
-                "voters": known.get("voters"), **votes,
+                "run": run,
+                "day": day,
+                "date": when,
+                "subject": subject,
+                "proposal": known.get("proposal"),
+                "voters": known.get("voters"),
+                **votes,
             }
-        )  # fmt: skip
+        )
     kinds = {
         "run": pl.Int64, "day": pl.Int64, "date": pl.Date, "subject": pl.String, "proposal": pl.Int64,
         "voters": pl.Int64, **dict.fromkeys(VOTES, pl.Int64),
@@ -141,10 +142,14 @@ def votes(cast: pl.DataFrame, run: int, note: Note) -> go.Figure:
         heights = (own[column] / (GWEI_PER_TOKEN * 1e6)).to_list()
         figure.add_trace(
             go.Bar(
-                x=names, y=heights, name=label, marker_color=VOTE_COLOURS[label], customdata=told,
+                x=names,
+                y=heights,
+                name=label,
+                marker_color=VOTE_COLOURS[label],
+                customdata=told,
                 hovertemplate="%{y:,.3f} million<br>%{customdata}",
             )
-        )  # fmt: skip
+        )
     figure.update_layout(barmode="stack")
     figure.update_xaxes(type="category", tickangle=0)
     return figure
@@ -174,9 +179,12 @@ def histogram(turnouts: np.ndarray, quorum_share: float, note: Note) -> go.Figur
     figure.add_trace(go.Bar(x=middles.tolist(), y=counts.tolist(), name="runs", marker_color=SERIES[0]))
     if not np.isnan(quorum_share):
         figure.add_vline(
-            x=float(quorum_share), line={"color": LINE, "dash": "dash", "width": 1.5},
-            annotation_text=f"quorum {quorum_share:.1%}", annotation_position="top right",
-        )  # fmt: skip
+            x=float(quorum_share),
+            line={"color": LINE, "dash": "dash", "width": 1.5},
+            annotation_text=f"quorum {quorum_share:.1%}",
+            annotation_position="top right",
+            annotation_bgcolor="rgba(255, 255, 255, 0.8)",
+        )
     figure.update_layout(hovermode="closest", bargap=0.05, showlegend=False)
     figure.update_xaxes(tickformat=".3~%", range=[0, top * 1.02])
     figure.update_yaxes(rangemode="tozero", dtick=1 if counts.max() < FEW else None)

@@ -23,6 +23,8 @@ from models.errors import InputError
 from sim.dashboard.store import JOBS
 from sim.results.manifest import MANIFEST
 
+PROGRAM = (sys.executable, "-m", "sim.cli")
+"""What is started: `olsim` of this interpreter."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What a run directory started from here may be called."""
 
@@ -106,8 +108,8 @@ def start(request: Request, name: str, folder: Path) -> Job:
     """
     if not NAME.fullmatch(name):
         raise InputError(
-            f"run directory '{name}' is no plain name; allowed are 1 to 100 letters, digits, dots, dashes and "
-            "underscores, beginning with a letter or digit"
+            f"run directory '{name}' is no plain name; allowed are 1 to 100 letters, digits, dots, dashes "
+            "and underscores, beginning with a letter or digit"
         )
     notes = folder / JOBS
     notes.mkdir(parents=True, exist_ok=True)
@@ -119,9 +121,12 @@ def start(request: Request, name: str, folder: Path) -> Job:
     with _log(folder, name).open("wb") as log:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         process = subprocess.Popen(
-            [sys.executable, "-m", "sim.cli", *arguments],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            [*PROGRAM, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     Thread(target=process.wait, daemon=True).start()  # leaves no zombie behind
     job = Job(name, process.pid, " ".join(["olsim", *arguments]))
     (notes / f"{name}.json").write_text(json.dumps(asdict(job)) + "\n", encoding="utf-8")

@@ -35,9 +35,15 @@ _PREFIXES = {
     MINT: "mint",
 }
 _KINDS = {
-    "wallet": "wallets", "prepaid": "prepaid credit", "stake": "staked", "unbonding": "staked", "bond": "bonds",
-    "wrapped": "wrapped (GOPEN)", "transit_deposit": "wallets", "transit_withdraw": "wallets",
-}  # fmt: skip
+    "wallet": "wallets",
+    "prepaid": "prepaid credit",
+    "stake": "staked",
+    "unbonding": "staked",
+    "bond": "bonds",
+    "wrapped": "wrapped (GOPEN)",
+    "transit_deposit": "wallets",
+    "transit_withdraw": "wallets",
+}
 
 
 def group_of(label: str) -> str:
@@ -66,8 +72,8 @@ class Month:
     links
         flow, source, target (journal labels), amount_gwei.
     balance
-        account, opening_gwei, received_gwei, paid_gwei, closing_gwei, imbalance_gwei, one row per account that
-        holds or moves anything.
+        account, opening_gwei, received_gwei, paid_gwei, closing_gwei, imbalance_gwei; one row per account
+        that holds or moves anything.
     """
 
     end: int
@@ -134,7 +140,7 @@ def _held(accounts: pl.DataFrame, day: int) -> pl.DataFrame:
 
 
 def grouped(links: pl.DataFrame, smallest: float = 0.005) -> pl.DataFrame:
-    """Return moves between groups: those within a group left out, small groups of a side together as "others".
+    """Return moves between groups, without those inside a group; small groups of a side become "others".
 
     Parameters
     ----------

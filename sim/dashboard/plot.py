@@ -61,8 +61,14 @@ def blank(title: str, note: Note | str, *, y: str, x: str = DAILY, height: int =
     figure = go.Figure()
     figure.update_layout(
         title={
-            "text": f"<b>{title}</b>", "subtitle": {"text": said, "font": {"size": 12, "color": NEUTRAL}},
-            "x": 0, "xref": "paper", "yref": "container", "y": 0.97, "yanchor": "top", "font": {"size": 16},
+            "text": f"<b>{title}</b>",
+            "subtitle": {"text": said, "font": {"size": 12, "color": NEUTRAL}},
+            "x": 0,
+            "xref": "paper",
+            "yref": "container",
+            "y": 0.97,
+            "yanchor": "top",
+            "font": {"size": 16},
         },
         height=height,
         margin={"l": 70, "r": 20, "t": 70, "b": 95},
@@ -70,10 +76,21 @@ def blank(title: str, note: Note | str, *, y: str, x: str = DAILY, height: int =
         plot_bgcolor="white",
         paper_bgcolor="white",
         hovermode="x unified",
-        legend={"orientation": "h", "x": 0, "y": 0.01, "yref": "container", "yanchor": "bottom", "traceorder": "normal"},
-    )  # fmt: skip
-    figure.update_xaxes(title={"text": x, "standoff": 8}, showgrid=False, linecolor=LINE, ticks="outside", automargin=True)
-    figure.update_yaxes(title={"text": y, "standoff": 12}, gridcolor=_GRID, zerolinecolor="#adb5bd", automargin=True)
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": 0.01,
+            "yref": "container",
+            "yanchor": "bottom",
+            "traceorder": "normal",
+        },
+    )
+    figure.update_xaxes(
+        title={"text": x, "standoff": 8}, showgrid=False, linecolor=LINE, ticks="outside", automargin=True
+    )
+    figure.update_yaxes(
+        title={"text": y, "standoff": 12}, gridcolor=_GRID, zerolinecolor="#adb5bd", automargin=True
+    )
     return figure
 
 
@@ -109,7 +126,7 @@ def plain_log(figure: go.Figure) -> go.Figure:
     """Give a figure a log y axis with plain numbers: 1, 2, 5 within few decades, else 1, 10, 100."""
     heights = [float(y) for trace in figure.data for y in trace.y or () if y is not None and y > 0]
     wide = bool(heights) and max(heights) > WIDE * min(heights)
-    figure.update_yaxes(type="log", dtick=1 if wide else "D2", tickformat=",.3~g")
+    figure.update_yaxes(type="log", dtick=1 if wide else "D2", tickformat=",~f")
     return figure
 
 

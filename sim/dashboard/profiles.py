@@ -102,6 +102,7 @@ def provenance(measured: Measured) -> list[tuple[str, str]]:
     document = measured.document
     device, software, model = document["device"], document["software"], document["model"]
     lora, proof, price = document["lora"], document["provenance"], document["price"]
+    parameters = number(float(model["params"]))
     weights = "random weights" if model["random_weights"] else "trained weights"
     return [
         ("profile", f"{document['id']}, schema {document['schema']}"),
@@ -109,9 +110,9 @@ def provenance(measured: Measured) -> list[tuple[str, str]]:
         ("device", f"{device['count']} x {device['name']} ({device['kind']})"),
         ("memory bandwidth", f"{number(device['measured_bw_Bps'] / 1e9)} GB/s, measured"),
         ("arithmetic", f"{number(device['measured_flops'] / 1e9)} GFLOP/s, measured"),
-        ("model", f"{model['arch']}, {number(float(model['params']))} parameters, {model['dtype']}, {weights}"),
-        ("LoRA", f"rank {lora['rank']}, {lora['resident_slots']} adapters on the device, {lora['host_slots']} in memory"),
-        ("software", f"torch {software['torch']}, Python {software['python']}, {software['threads']} thread(s)"),
+        ("model", f"{model['arch']}, {parameters} parameters, {model['dtype']}, {weights}"),
+        ("LoRA", f"rank {lora['rank']}, {lora['resident_slots']} adapters on the device, {lora['host_slots']} off"),
+        ("software", f"torch {software['torch']}, Python {software['python']}, threads {software['threads']}"),
         ("repeats", str(proof["n_repeats"])),
         ("energy", _energy(document["energy"])),
         ("machine's price", f"{number(price['usd_per_hour'])} USD/hour ({price['source']})"),
@@ -125,21 +126,20 @@ def _energy(energy: Mapping[str, Any]) -> str:
     return "not measured" if joules is None else f"{number(joules)} J per token ({energy['method']})"
 
 
-def serving_rows(measured: Measured) -> list[dict[str, Any]]:
-    """Return the measured serving runs as rows with people's column names and units."""
+def serving_rows(measured: Measured) -> list[dict[str, str]]:
+    """Return the measured serving runs as rows of texts with people's column names and units."""
     return [
         {
-            "arrivals, requests/s": row["arrival_rate"],
-            "adapters": row["adapters"],
+            "arrivals, requests/s": number(row["arrival_rate"]),
+            "adapters": str(row["adapters"]),
             "cache": row["cache_policy"],
-            "requests done": row["completed"],
-            "output, tokens/s": row["output_tok_s"],
-            "cache hits, %": 100 * row["hit_rate"],
-            "first token p50, ms": row["ttft_ms"]["p50"],
-            "first token p99, ms": row["ttft_ms"]["p99"],
-            "request p50, ms": row["e2e_ms"]["p50"],
-            "request p99, ms": row["e2e_ms"]["p99"],
-            "used for": "check" if row["holdout"] else "fit",
+            "output, tokens/s": number(row["output_tok_s"]),
+            "cache hits": number(row["hit_rate"], "share"),
+            "first token p50, ms": number(row["ttft_ms"]["p50"]),
+            "p99, ms": number(row["ttft_ms"]["p99"]),
+            "request p50, ms": number(row["e2e_ms"]["p50"]),
+            "p99 of it, ms": number(row["e2e_ms"]["p99"]),
+            "used to": "check the fit" if row["holdout"] else "fit",
         }
         for row in measured.document["serving"]
     ]

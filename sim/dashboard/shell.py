@@ -32,7 +32,6 @@ PLOT = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", 
 EXAMPLE = "olsim run scenarios/baseline.yaml --runs 4 --agents 400 --days 420 --chain off"
 
 
-
 @st.cache_resource(max_entries=4, show_spinner="Reading the run …")
 def _cached_run(directory: str, stamp: int) -> Run:
     """Return a run; `stamp` is when its manifest changed and takes part in nothing but the cache's key."""
@@ -110,8 +109,8 @@ def run_or_advice() -> Run | None:
     if entry is not None:
         return read_run(entry)
     st.info(
-        f"There is no complete run in `{runs_folder()}` yet. Start one on the page **Runs**, or in a terminal; this "
-        "one takes about a minute and can be looked at here as soon as it is done:"
+        f"There is no complete run in `{runs_folder()}` yet. Start one on the page **Runs**, or in a "
+        "terminal; this one takes less than a minute and can be looked at here as soon as it is done:"
     )
     st.code(EXAMPLE, language="bash")
     return None

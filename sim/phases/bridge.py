@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.apportion import apportion_floor
 from models.bridge import fast_exit, withdrawal_days
+from models.units import SECONDS_PER_DAY
 from sim import gas
 from sim.ledger import at, move
 
@@ -44,8 +45,8 @@ def advance(world: World, economy: Economy) -> None:
 def exit_days(economy: Economy) -> int:
     """Return the whole days between initiating a withdrawal and being paid on L1."""
     bridge = economy.scenario.bridge
-    delays = (Fraction(p.value.seconds, 86_400) for p in (bridge.window, bridge.output_every, bridge.user_delay))
-    return withdrawal_days(*delays)
+    delays = [Fraction(p.value.seconds, SECONDS_PER_DAY) for p in (bridge.window, bridge.output_every, bridge.user_delay)]
+    return withdrawal_days(delays[0], delays[1], delays[2])
 
 
 def _arrive(world: World) -> None:
@@ -94,7 +95,9 @@ def _supply_pools(world: World, economy: Economy) -> None:
 
 def _epoch_needs(world: World) -> tuple[Int, Int]:
     programmes = ("contributors", "builders", "stakers", "operators")
-    community = sum((np.maximum(world.governed.read(f"emission.monthly.{p}"), 0) for p in programmes), np.int64(0))
+    community = sum(
+        (np.maximum(world.governed.read(f"emission.monthly.{p}"), 0) for p in programmes), np.int64(0)
+    )
     return np.asarray(community), np.maximum(world.governed.read("grants.monthly"), 0)
 
 
@@ -122,7 +125,9 @@ def _fast_part(world: World, economy: Economy, wanted: Int) -> Int:
     taken, _ = apportion_floor(np.minimum(total, inventory), asked)
     paid = np.zeros_like(taken)
     in_haste = np.flatnonzero(taken.any(axis=0))
-    paid[:, in_haste], _ = fast_exit(taken[:, in_haste], terms.fee.value.numerator, terms.fee.value.denominator)
+    paid[:, in_haste], _ = fast_exit(
+        taken[:, in_haste], terms.fee.value.numerator, terms.fee.value.denominator
+    )
     move(world, "X3", at("wallet.l2", "*"), at("fastbridge.l2"), taken)
     move(world, "X3", at("fastbridge.l1"), at("wallet.l1", "*"), paid)
     world.bridge.exits_gwei = world.bridge.exits_gwei + paid.sum(axis=1)

@@ -52,11 +52,17 @@ def _airdrops(world: World, economy: Economy) -> None:
     emission = economy.scenario.emission
     today = economy.date_of(world.day)
     initial = int(emission.initial_holders.value) if world.day == 0 else 0
-    dropped = sum(int(amount) for start, amount in emission.airdrops.values if start == today) if emission.airdrops else 0
+    dropped = (
+        sum(int(amount) for start, amount in emission.airdrops.values if start == today)
+        if emission.airdrops
+        else 0
+    )
     if initial:
         _distribute(world, initial, world.holding.baseline_holding)
     if dropped:
-        world.holding.airdropped = world.holding.airdropped + _distribute(world, dropped, world.holding.airdrop_weights)
+        world.holding.airdropped = world.holding.airdropped + _distribute(
+            world, dropped, world.holding.airdrop_weights
+        )
         world.holding.days_since_receipt[:] = 0
 
 

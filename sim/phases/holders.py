@@ -51,7 +51,9 @@ def _sell_holders(world: World, economy: Economy) -> None:
     """Sell airdropped tokens by the survival curve, all of an agent's at once; of the rest a little every day."""
     sell = economy.scenario.agents.holders.sell
     hazard = survival_hazard(
-        world.holding.days_since_receipt, float(sell.survival.scale.value), float(sell.survival.exponent.value)
+        world.holding.days_since_receipt,
+        float(sell.survival.scale.value),
+        float(sell.survival.exponent.value),
     )
     count = world.layout.count("holders")
     u = draws.uniform(economy.seed, Decision.HOLDER_SELL, world.runs, world.day, "holders", count)
@@ -66,7 +68,9 @@ def _sell_holders(world: World, economy: Economy) -> None:
 def _sell_insiders(world: World, economy: Economy) -> None:
     agents = economy.scenario.agents
     for name, monthly in (("investors", agents.investors.sell.monthly), ("team", agents.team.sell.monthly)):
-        amount = np.floor(world.agent_balance("wallet.l1", name) * daily_rate_from_monthly(float(monthly.value)))
+        amount = np.floor(
+            world.agent_balance("wallet.l1", name) * daily_rate_from_monthly(float(monthly.value))
+        )
         if name == "investors":
             amount = np.where(world.holding.hedged, 0, amount)
         _order(world, name, amount.astype(np.int64))
@@ -92,7 +96,9 @@ def _follow_plan(world: World, economy: Economy, name: str) -> None:
         return
     taste = world.holding.taste[:, all_columns][:, own]
     takes_part = taste < float(plan.participate.value)
-    held = {key: world.agent_balance(key, name)[:, own] for key in ("wallet.l1", "wallet.l2", "stake", "wrapped")}
+    held = {
+        key: world.agent_balance(key, name)[:, own] for key in ("wallet.l1", "wallet.l2", "stake", "wrapped")
+    }
     total = held["wallet.l1"] + held["wallet.l2"] + held["stake"] + held["wrapped"]
     want_stake = np.where(takes_part, _part(total, float(plan.stake.value)), 0)
     want_wrap = np.where(takes_part, _part(total, float(plan.wrap.value)), 0)
@@ -110,23 +116,28 @@ def _follow_plan(world: World, economy: Economy, name: str) -> None:
     _stake(world, name, own, to_stake)
     _unstake(world, economy, name, own, to_unstake)
     _wrap(world, name, own, to_wrap, to_unwrap)
-    for action, amount in (("stake", to_stake), ("unstake", to_unstake), ("wrap", to_wrap), ("unwrap", to_unwrap)):
+    for action, amount in (
+        ("stake", to_stake),
+        ("unstake", to_unstake),
+        ("wrap", to_wrap),
+        ("unwrap", to_unwrap),
+    ):
         if amount.any():
             gas.charge(world, economy, name, action, amount > 0, own)
 
 
 def _part(total: Int, share: float) -> Int:
-    return np.floor(total * share).astype(np.int64)
+    return np.asarray(np.floor(total * share), np.int64)
 
 
 def _lack(want: Int, have: Int) -> Int:
-    """What is missing, unless it is less than a tenth of the target or dust."""
+    """Return what is missing, unless it is less than a tenth of the target or dust."""
     gap = want - have
     return np.where((gap > DUST) & (gap > want // 10), gap, 0)
 
 
 def _excess(have: Int, want: Int) -> Int:
-    """What is too much, unless it is less than a fifth of the target or dust."""
+    """Return what is too much, unless it is less than a fifth of the target or dust."""
     gap = have - want
     return np.where((gap > DUST) & (gap > want // 5), gap, 0)
 

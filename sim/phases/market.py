@@ -51,7 +51,9 @@ def _quote(world: World, economy: Economy) -> None:
     after = keep * before + daily * shock
     x = world.world_balance("venue")
     wanted = x * np.exp(-(after - before) / 2) - x
-    into_pool = np.minimum(np.floor(np.maximum(wanted, 0)).astype(np.int64), world.world_balance("market_maker"))
+    into_pool = np.minimum(
+        np.floor(np.maximum(wanted, 0)).astype(np.int64), world.world_balance("market_maker")
+    )
     out_of_pool = np.floor(np.maximum(-wanted, 0)).astype(np.int64)
     y = world.market.pool_micro_usd
     moved = _constant_product(x, y, x + into_pool - out_of_pool)
@@ -76,10 +78,14 @@ def _trade_outside_money(world: World, economy: Economy) -> None:
     z = draws.normal(economy.seed, Decision.INFLOW_NOISE, world.runs, world.day, "world", 1)[:, 0]
     usd = world.market.inflow_usd_per_month / DAYS_PER_MONTH * (1 + spread * z)
     columns = world.layout.slice("traders")
-    buys, _ = apportion_floor(np.floor(np.maximum(usd, 0) * MICRO_USD_PER_USD).astype(np.int64), world.holding.trader_weights)
+    buys, _ = apportion_floor(
+        np.floor(np.maximum(usd, 0) * MICRO_USD_PER_USD).astype(np.int64), world.holding.trader_weights
+    )
     world.market.buy_orders[:, columns] += buys
     wallets = world.agent_balance("wallet.l1", "traders")
-    sells = np.minimum(np.floor(np.maximum(-usd, 0) / world.price_usd * 1e9).astype(np.int64), wallets.sum(axis=1))
+    sells = np.minimum(
+        np.floor(np.maximum(-usd, 0) / world.price_usd * 1e9).astype(np.int64), wallets.sum(axis=1)
+    )
     parts, _ = apportion_floor(sells, wallets)
     world.market.sell_orders[:, columns] += parts
 

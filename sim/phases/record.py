@@ -63,7 +63,9 @@ def _put(record: RecordState, name: str, day: int, value: Int | Float) -> None:
 def ratio(over: Int | Float, under: Int | Float) -> Float:
     """Return over / under as float64, NaN where the denominator is 0."""
     under = np.asarray(under, np.float64)
-    return np.divide(over, under, out=np.full(np.shape(under), np.nan), where=under != 0)
+    out = np.full(np.shape(under), np.nan)
+    np.divide(over, under, out=out, where=under != 0)
+    return out
 
 
 def _counted(world: World, agent_totals: Int, kinds: tuple[Counted, ...]) -> Int:
@@ -90,7 +92,12 @@ def _supply(world: World, economy: Economy, record: RecordState, agent_totals: I
         ("distributor_gwei", world.world_balance("distributor")), ("claimed_gwei", world.usage.claimed_gwei),
     ):  # fmt: skip
         _put(record, name, day, value)
-    _put(record, "unlock_share_of_float", day, ratio(record.last("unlock_flow_gwei", day, WINDOW), series.float))
+    _put(
+        record,
+        "unlock_share_of_float",
+        day,
+        ratio(record.last("unlock_flow_gwei", day, WINDOW), series.float),
+    )
     if day >= WINDOW:
         then = record.before("float_gwei", day, WINDOW)
         _put(record, "inflation_annualised", day, (ratio(series.float, then) - 1) * 365 / WINDOW)
@@ -112,7 +119,7 @@ def _market(world: World, record: RecordState) -> None:
     _put(record, "depth_2pct_usd", day, depth_usd(state.pool_micro_usd) / 1e6)
     _put(record, "slippage_100k", day, slippage(state.pool_micro_usd, 100_000 * 10**6))
     _put(record, "drawdown", day, 1 - price / state.peak_usd)
-    unlocked_sold = sum((world.usd.read_today(c, "sale", world.count) for c in UNLOCK_SELLERS), np.int64(0))
+    unlocked_sold = np.sum([world.usd.read_today(c, "sale", world.count) for c in UNLOCK_SELLERS], axis=0)
     _put(record, "unlock_sold_usd", day, unlocked_sold / 1e6)
     bought, sold = (world.usd.read_today("traders", purpose, world.count) for purpose in ("purchase", "sale"))
     _put(record, "outside_inflow_usd", day, (bought - sold) / 1e6)
@@ -162,7 +169,10 @@ def _staking(world: World, record: RecordState) -> None:
     _put(record, "stakers_emission_gwei", day, world.journal.flow_total("E3", runs))
     _put(record, "staking_ratio", day, ratio(staked, record.columns["circulating_gwei"][:, day]))
     factor = 365 / min(WINDOW, day + 1)
-    rates = [ratio(record.last(f"stakers_{part}_gwei", day, WINDOW) * factor, staked) for part in ("fee", "emission")]
+    rates = [
+        ratio(record.last(f"stakers_{part}_gwei", day, WINDOW) * factor, staked)
+        for part in ("fee", "emission")
+    ]
     _put(record, "staking_apr_fee", day, rates[0])
     _put(record, "staking_apr_emission", day, rates[1])
     _put(record, "staking_apy", day, np.expm1(np.minimum(rates[0] + rates[1], 50.0)))
@@ -223,7 +233,9 @@ def _serving(world: World, economy: Economy, record: RecordState) -> None:
 def _bridge(world: World, economy: Economy, record: RecordState) -> None:
     state, day = world.bridge, world.day
     in_transit = [a.index for a in WORLD_ACCOUNTS if a.chain is Chain.ESCROW]
-    agents = world.agent_balance("transit_deposit").sum(axis=1) + world.agent_balance("transit_withdraw").sum(axis=1)
+    agents = world.agent_balance("transit_deposit").sum(axis=1) + world.agent_balance("transit_withdraw").sum(
+        axis=1
+    )
     _put(record, "escrow_gwei", day, state.escrow)
     _put(record, "bridge_in_flight_gwei", day, world.balances[:, in_transit].sum(axis=1) + agents)
     _put(record, "exit_days_mean", day, ratio(state.slow_exits_gwei, state.exits_gwei) * exit_days(economy))

@@ -31,13 +31,18 @@ def advance(world: World, economy: Economy) -> None:
     for role in ("community", "ecosystem"):
         amount = unlocked_today(economy, role, world.day) * everyone
         move(world, "U1", at(f"vesting.{role}"), at(f"pool.{role}.l1"), amount)
-    for role, weights in (("investors", world.holding.investor_weights), ("team", world.holding.team_weights)):
-        amount = unlocked_today(economy, role, world.day)
-        if amount:
-            parts = apportion(amount * everyone, weights)
+    holding = world.holding
+    for role, weights in (("investors", holding.investor_weights), ("team", holding.team_weights)):
+        due = unlocked_today(economy, role, world.day)
+        if due:
+            parts = apportion(due * everyone, weights)
             move(world, "U2", at(f"vesting.{role}"), at("wallet.l1", role), parts)
     liquidity = unlocked_today(economy, "liquidity", world.day) * everyone
-    wanted = np.maximum(world.market.venue_target - world.world_balance("venue"), 0) if world.day == 0 else 0 * everyone
+    wanted = (
+        np.maximum(world.market.venue_target - world.world_balance("venue"), 0)
+        if world.day == 0
+        else 0 * everyone
+    )
     to_venue = np.minimum(liquidity, wanted)
     move(world, "U3", at("vesting.liquidity"), at("venue"), to_venue)
     move(world, "U3", at("vesting.liquidity"), at("market_maker"), liquidity - to_venue)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from sim.observables import OBSERVABLES
 
-
 Rows = dict[str, list[object]]
 
 

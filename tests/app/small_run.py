@@ -34,7 +34,17 @@ GWEI = 10**9
 MILLION = 10**6 * GWEI
 MONTH_ENDS = (30, 61, 91)
 BUCKETS = ("community", "ecosystem", "liquidity", "investors", "team")
-CLASSES = ("holders", "users", "contributors", "builders", "operators", "investors", "team", "delegates", "traders")
+CLASSES = (
+    "holders",
+    "users",
+    "contributors",
+    "builders",
+    "operators",
+    "investors",
+    "team",
+    "delegates",
+    "traders",
+)
 NULL = "attribution_overhead"
 PROFILE = Path(__file__).resolve().parents[2] / "reference_node" / "profiles" / "cpu.json"
 
@@ -107,7 +117,15 @@ def events(runs: list[int]) -> dict[str, list[object]]:
         title, passed = "Raise the quorum", run % 2 == 0
 
         def told(day: int, kind: str, run: int = run, title: str = title, **detail: object) -> None:
-            rows.append((run, day, kind, title, json.dumps({"proposal": 0, "timestamp": noon + 86_400 * day, **detail})))
+            rows.append(
+                (
+                    run,
+                    day,
+                    kind,
+                    title,
+                    json.dumps({"proposal": 0, "timestamp": noon + 86_400 * day, **detail}),
+                )
+            )
 
         told(20, "submitted", proposer="delegates/3", deadline=noon + 86_400 * 28)
         against = MILLION if passed else 9 * MILLION
@@ -166,7 +184,13 @@ def chain() -> dict[str, list[object]]:
 
 
 def chain_summary() -> dict[str, object]:
-    return {"executed": True, "witness_run": 0, "transactions": 9, "reconciled_epochs": 3, "max_abs_diff_wei": 0}
+    return {
+        "executed": True,
+        "witness_run": 0,
+        "transactions": 9,
+        "reconciled_epochs": 3,
+        "max_abs_diff_wei": 0,
+    }
 
 
 def usd(runs: list[int]) -> dict[str, list[object]]:
@@ -213,7 +237,12 @@ def manifest(**changes: object) -> Manifest:
 
 def side_files(directory: Path) -> None:
     rows = [
-        {"path": "token.cap", "value": "1000000000 OPEN", "evidence": "documented", "place": "small.yaml:3:8"},
+        {
+            "path": "token.cap",
+            "value": "1000000000 OPEN",
+            "evidence": "documented",
+            "place": "small.yaml:3:8",
+        },
         {"path": "fees.burn", "value": "0 %", "evidence": "illustrative", "place": "small.yaml:9:3"},
         {"path": "demand.tokens", "value": "5", "evidence": "estimated"},
         {"path": "market.outside_net_inflow", "value": "triangular(0, 1, 2)", "evidence": "illustrative"},

@@ -11,11 +11,10 @@ from datetime import timedelta
 import streamlit as st
 
 from sim.dashboard import figures_flows, figures_money, figures_people, money_flows
-from sim.dashboard.shell import note_of, page, plot, run_or_advice, table, two
+from sim.dashboard.shell import note_of, page, plot, run_or_advice, spread_help, table, tiles, two
 from sim.experiment.statistics import spread
 from sim.report.headline import on_day, per_month
-from sim.report.style import Note
-from sim.report.text import GWEI_PER_TOKEN, interval, number
+from sim.report.text import GWEI_PER_TOKEN, number
 from sim.results.reader import Run
 
 SCOPES = ("without the market", "everything")
@@ -37,17 +36,12 @@ def show() -> None:
 def _fees(run: Run) -> None:
     metrics, last = run.metrics, run.start + timedelta(days=run.manifest.days)
     shown = {
-        "Fees, last 30 days": (spread(per_month(run, "fee_gross_usd", last)), "USD"),
-        "Usage cover": (spread(on_day(run, "usage_cover", last)), "ratio"),
-        "Fee per 1M tokens": (spread(on_day(run, "fee_usd_per_1m", last)), "USD"),
-        "Unclaimed payouts": (spread(on_day(run, "distributor_gwei", last)), "OPEN"),
+        "Fees, USD in 30 days": spread(per_month(run, "fee_gross_usd", last)),
+        "Usage cover": spread(on_day(run, "usage_cover", last)),
+        "Fee, USD per 1M tokens": spread(on_day(run, "fee_usd_per_1m", last)),
+        "Unclaimed payouts, OPEN": spread(on_day(run, "distributor_gwei", last)),
     }
-    for column, (words, (value, unit)) in zip(st.columns(len(shown)), shown.items(), strict=True):
-        tail = "" if unit == "ratio" else f" {unit}"
-        column.metric(
-            words, f"{number(value.p50)}{tail}", border=True,
-            help=f"median on {last}; 5 to 95 %: {interval(value.p05, value.p95)}{tail}",
-        )  # fmt: skip
+    tiles([(words, number(value.p50), spread_help(value, last)) for words, value in shown.items()])
     two(
         figures_money.fees(metrics, note_of(run, "fee_gross_usd")),
         figures_money.cover(metrics, note_of(run, "usage_cover")),
@@ -81,12 +75,13 @@ def _contributors(run: Run) -> None:
 def _classes(run: Run) -> None:
     st.subheader("Who was paid")
     st.caption(
-        "Payouts, rewards, grants, emission and unlocks that reached a class in the month; USD at the price of its last "
-        "day. Deciles are those of the holding on day 0, so every month speaks of the same holders."
+        "Payouts, rewards, grants, emission and unlocks that reached a class in the month; USD at the price of "
+        "its last day. Deciles are those of the holding on day 0, so every month speaks of the same holders."
     )
     note, last = note_of(run, "emission_gwei"), run.start + timedelta(days=run.manifest.days)
     paid = figures_people.paid(run.groups, run.metrics)
-    two(figures_people.paid_classes(paid, note), figures_people.paid_deciles(paid, last, note), "paid")
+    plot(figures_people.paid_classes(paid, note), "paid-classes")
+    plot(figures_people.paid_deciles(paid, last, note), "paid-deciles")
     if not paid.height:
         return
     end = paid.filter(paid["day"] == paid["day"].max())
@@ -117,7 +112,7 @@ def _flows(run: Run) -> None:
     if not ends:
         st.caption("The witness run recorded no month: no settlement epoch ended within the run.")
         return
-    left, right = st.columns([3, 1])
+    left, right = st.columns([2, 1])
     names = {end: str(run.start + timedelta(days=end)) for end in ends}
     with left:
         end = st.select_slider(
@@ -129,20 +124,21 @@ def _flows(run: Run) -> None:
     links = month.links
     if scope == SCOPES[0]:
         links = links.filter(~links["flow"].is_in(money_flows.MARKET))
-    note = Note(1, f"witness run {witness}")
-    plot(figures_flows.sankey(money_flows.grouped(links), names[end], note), "sankey")
+    picture = figures_flows.sankey(money_flows.grouped(links), names[end], f"witness run {witness}")
+    plot(picture, "sankey")
     _balance(month)
 
 
 def _balance(month: money_flows.Month) -> None:
-    columns = st.columns(3)
     moved = int(month.links["amount_gwei"].sum())
-    columns[0].metric("Moved in the month", f"{number(moved / GWEI_PER_TOKEN)} OPEN", border=True)
-    columns[1].metric("Accounts", str(month.balance.height), border=True)
-    columns[2].metric(
-        "Imbalance over all accounts", f"{month.imbalance_gwei} gwei", border=True,
-        help="Held at the beginning + received - paid - held at the end, absolute values summed over accounts.",
-    )  # fmt: skip
+    explains = "Held at the beginning + received - paid - held at the end; absolute values, over all accounts"
+    tiles(
+        [
+            ("Moved in the month, OPEN", number(moved / GWEI_PER_TOKEN), "All moves, the market's included"),
+            ("Accounts", str(month.balance.height), "That held or moved anything"),
+            ("Imbalance", f"{month.imbalance_gwei} gwei", explains),
+        ]
+    )
     with st.expander("Every account: held, received, paid, in OPEN"):
         rows = [
             [account, *(f"{amount / GWEI_PER_TOKEN:,.2f}" for amount in amounts), str(imbalance)]

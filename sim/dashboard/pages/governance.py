@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from sim.dashboard import figures_votes
-from sim.dashboard.shell import note_of, page, plot, run_or_advice, table, two
+from sim.dashboard.shell import note_of, page, plot, run_or_advice, spread_help, table, tiles, two
 from sim.experiment.statistics import spread
 from sim.report.headline import on_day
-from sim.report.text import GWEI_PER_TOKEN, interval, number
+from sim.report.text import DASH, GWEI_PER_TOKEN, number
 from sim.results.reader import Run
 
 if TYPE_CHECKING:
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
 
 KINDS = {
     "submitted": "submitted", "refused": "refused: too few votes to propose", "voted": "votes were cast",
-    "defeated": "defeated", "queued": "passed, queued in the timelock", "executed": "executed",
+    "defeated": "defeated", "queued": "passed and queued", "executed": "executed",
     "bound": "in force from this day",
 }  # fmt: skip
+LONG, MANY = 420, 12
+"""Height in pixels of a long table, and from how many rows it is one."""
+_FLAGS = ("quorum_reached",)
 _TIMES = ("timestamp", "snapshot", "deadline", "eta")
 
 
@@ -64,28 +68,32 @@ def _run(run: Run) -> None:
     _proposals(run)
 
 
-def _tiles(run: Run, turnouts: np.ndarray, margins: np.ndarray, last: date) -> None:
+def _tiles(run: Run, turnouts: NDArray[np.float64], margins: NDArray[np.float64], last: date) -> None:
     held = margins[~np.isnan(margins)]
-    reached = f"{number(float(np.mean(held >= 0)), 'share')}" if held.size else "–"
-    turnout, small = spread(turnouts), spread(on_day(run, "small_votes_share", last))
-    rate, cost = spread(on_day(run, "quorum_rate", last)), spread(on_day(run, "cost_to_capture_usd", last))
-    tiles = (
-        (
-            "Turnout of GOPEN, last vote",
-            number(turnout.p50, "share"),
-            interval(turnout.p05, turnout.p95, "share"),
-        ),
-        ("Probability of reaching quorum", number(rate.p50, "share"), interval(rate.p05, rate.p95, "share")),
-        ("Runs whose last vote reached it", reached, f"{held.size} of {run.manifest.runs} runs held a vote"),
-        (
-            "Votes of small holders, contributors",
-            number(small.p50, "share"),
-            interval(small.p05, small.p95, "share"),
-        ),
-        ("Cost of capture", f"{number(cost.p50)} USD", f"{interval(cost.p05, cost.p95)} USD"),
+    reached = number(float(np.mean(held >= 0)), "share") if held.size else DASH
+    turnout, rate = spread(turnouts), spread(on_day(run, "quorum_rate", last))
+    small, cost = (spread(on_day(run, name, last)) for name in ("small_votes_share", "cost_to_capture_usd"))
+    tiles(
+        [
+            (
+                "Turnout of GOPEN",
+                number(turnout.p50, "share"),
+                f"Last vote; {spread_help(turnout, last, 'share')}",
+            ),
+            (
+                "Probability of quorum",
+                number(rate.p50, "share"),
+                f"Share of a run's votes that reached it; {spread_help(rate, last, 'share')}",
+            ),
+            ("Quorum, last vote", reached, f"{held.size} of {run.manifest.runs} runs held a vote"),
+            (
+                "Small holders' votes",
+                number(small.p50, "share"),
+                f"Small holders and contributors, share of votes cast; {spread_help(small, last, 'share')}",
+            ),
+            ("Cost of capture, USD", number(cost.p50), spread_help(cost, last)),
+        ]
     )
-    for column, (words, value, spread_text) in zip(st.columns(len(tiles)), tiles, strict=True):
-        column.metric(words, value, border=True, help=f"median on {last}; 5 to 95 %: {spread_text}")
 
 
 def _proposals(run: Run) -> None:
@@ -96,20 +104,25 @@ def _proposals(run: Run) -> None:
         return
     numbers = events["run"].unique().sort().to_list()
     witness = run.manifest.chain.witness_run
-    start = numbers.index(witness) if witness in numbers else 0
+    on_chain = witness if run.manifest.chain.executed else None
     chosen = st.selectbox(
-        "Run number", numbers, index=start, key="vote-run",
-        format_func=lambda one: f"{one} (witness, executed on chain)" if one == witness and run.manifest.chain.executed else str(one),
-    )  # fmt: skip
-    note = note_of(run, "turnout_gopen")
-    plot(figures_votes.votes(figures_votes.last_votes(events), chosen, note), "votes")
+        "Run number",
+        numbers,
+        index=numbers.index(witness) if witness in numbers else 0,
+        key="vote-run",
+        format_func=lambda one: f"{one} (witness, executed on chain)" if one == on_chain else str(one),
+    )
+    plot(
+        figures_votes.votes(figures_votes.last_votes(events), chosen, note_of(run, "turnout_gopen")), "votes"
+    )
     st.caption(
-        "Votes are recorded as for, against and abstain; of classes, the small holders and contributors are counted "
-        "apart (figure above)."
+        "Votes are recorded as for, against and abstain. Of the classes, small holders and contributors are "
+        "counted apart, in the figure above."
     )
     own = events.filter(events["run"] == chosen).sort("day", maintain_order=True)
-    table(["date", "proposal", "title", "what happened", "details"], [event_cells(row) for row in own.iter_rows(named=True)],
-          height=420 if own.height > 12 else None)  # fmt: skip
+    rows = [event_cells(row) for row in own.iter_rows(named=True)]
+    columns = ["date", "proposal", "title", "what happened", "details"]
+    table(columns, rows, height=LONG if own.height > MANY else None)
     _counts(events, run.manifest.runs)
 
 
@@ -121,7 +134,7 @@ def event_cells(row: dict[str, object]) -> list[str]:
         f"{_words(name)} {_amount(name, value)}" for name, value in known.items() if name != "timestamp"
     )
     kind = str(row["kind"])
-    named = "–" if slot in (None, -1) else f"#{slot}"
+    named = DASH if slot in (None, -1) else f"#{slot}"
     return [str(row["date"]), named, str(row["subject"]), KINDS.get(kind, kind), details]
 
 
@@ -132,8 +145,10 @@ def _words(name: str) -> str:
 def _amount(name: str, value: object) -> str:
     if name.endswith("_gwei") and isinstance(value, int):
         return f"{number(value / GWEI_PER_TOKEN)} GOPEN"
+    if name in _FLAGS:
+        return "yes" if value else "no"
     if name in _TIMES and isinstance(value, int):
-        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M}"
     return str(value)
 
 

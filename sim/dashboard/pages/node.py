@@ -15,6 +15,7 @@ from models.errors import InputError
 from sim.dashboard import figures_node, profiles
 from sim.dashboard.shell import (
     chosen_entry,
+    lines,
     note_of,
     page,
     plot,
@@ -22,13 +23,13 @@ from sim.dashboard.shell import (
     run_or_advice,
     show_problems,
     shown_path,
-    table,
+    spread_help,
+    tiles,
     two,
 )
 from sim.experiment.statistics import spread
 from sim.report.headline import on_day
-from sim.report.style import Note
-from sim.report.text import interval, number
+from sim.report.text import number
 from sim.report.verdict import warnings
 from sim.results.reader import Run
 
@@ -61,9 +62,7 @@ def _profile(run: Run | None, paths: list[Path]) -> None:
         path = st.selectbox("Profile", paths, format_func=shown_path, key="profile")
     try:
         if run is not None and profiles.changed(run, path):
-            st.warning(
-                f"{shown_path(path)} has been measured again since the run: what follows is the new measurement."
-            )
+            st.warning(f"{shown_path(path)} has changed since the run: what follows is the new measurement.")
         measured = profiles.read(path)
     except InputError as error:
         show_problems(error)
@@ -73,20 +72,20 @@ def _profile(run: Run | None, paths: list[Path]) -> None:
 
 def _measured(measured: profiles.Measured) -> None:
     facts, document = measured.facts, measured.document
-    note = Note(0, "measured" if facts.measured else "not measured")
+    note = f"throughput profile {facts.id}, {'measured' if facts.measured else 'not measured'}"
     rows, fit = document["decode"], facts.fit
-    tiles = (
-        ("Best decode speed", f"{number(max(row['tok_s'] for row in rows))} tokens/s"),
-        ("Adapter load from memory", f"{number(facts.host_load_ms)} ms"),
-        ("Adapter load from disk", f"{number(facts.disk_load_ms)} ms"),
-        ("Prefill", f"{number(facts.prefill_ms_per_token)} ms/token"),
-        ("Fit of the step time", f"R² {fit.r2:.3f}"),
+    tiles(
+        [
+            ("Decode, tokens/s", number(max(row["tok_s"] for row in rows)), "Best row of the bench"),
+            ("Adapter load, ms", number(facts.host_load_ms), "From the machine's memory, median"),
+            ("From disk, ms", number(facts.disk_load_ms), "Adapter load from disk, median"),
+            ("Prefill, ms per token", number(facts.prefill_ms_per_token), "One prompt alone"),
+            ("Fit of step time, R²", f"{fit.r2:.3f}", f"Largest relative error {fit.max_rel_err:.0%}"),
+        ]
     )
-    for column, (words, value) in zip(st.columns(len(tiles)), tiles, strict=True):
-        column.metric(words, value, border=True)
     st.caption(
-        f"Step time in ms = {number(fit.a)} + {number(fit.b)} x batch + {number(fit.c)} x distinct adapters x rank "
-        f"+ {number(fit.d)} x batch x context."
+        f"Step time in ms = {number(fit.a)} + {number(fit.b)} x batch + {number(fit.c)} x distinct adapters "
+        f"x rank + {number(fit.d)} x batch x context. Points are measured, lines are this fit."
     )
     choices = st.columns(2)
     context = choices[0].segmented_control(
@@ -95,48 +94,30 @@ def _measured(measured: profiles.Measured) -> None:
     ranks = measured.ranks or [0]
     rank = choices[1].segmented_control("LoRA rank", ranks, default=ranks[-1], required=True, key="rank")
     two(
-        figures_node.decode(rows, fit, int(rank), int(context), measurement(note)),
-        figures_node.calibration(rows, fit, measurement(note)),
+        figures_node.decode(rows, fit, int(rank), int(context), note),
+        figures_node.calibration(rows, fit, note),
         "decode",
     )
-    plot(figures_node.windows(document["serving"], measurement(note)), "windows")
+    plot(figures_node.windows(document["serving"], note), "windows")
     serving = profiles.serving_rows(measured)
     if serving:
-        table(list(serving[0]), [list(row.values()) for row in serving])
+        lines(list(serving[0]), [list(row.values()) for row in serving])
     st.markdown("**Provenance**")
-    table(["what", "as recorded"], profiles.provenance(measured))
-
-
-class _Measurement(Note):
-    """A note that says that a figure rests on a measurement, not on runs."""
-
-    @property
-    def text(self) -> str:
-        """The line below the title."""
-        return f"throughput profile, {self.evidence}"
-
-
-def measurement(note: Note) -> Note:
-    """Return a note for a figure of a profile."""
-    return _Measurement(0, note.evidence)
+    lines(["what", "as recorded"], profiles.provenance(measured))
 
 
 def _serving(run: Run) -> None:
     metrics, last = run.metrics, run.start + timedelta(days=run.manifest.days)
     shown = {
-        "Fleet utilisation": ("utilisation", "share", ""),
-        "Adapter cache hits": ("cache_hit_rate", "share", ""),
-        "Request latency, p95": ("latency_p95_s", "", " s"),
-        "Serving cost": ("serving_cost_usd_per_1m", "", " USD/1M tokens"),
-        "Operators' margin": ("operator_margin", "share", ""),
-        "Replicas": ("replicas", "", ""),
+        "Utilisation": ("utilisation", "share"),
+        "Cache hits": ("cache_hit_rate", "share"),
+        "Latency p95, s": ("latency_p95_s", ""),
+        "Cost, USD per 1M": ("serving_cost_usd_per_1m", ""),
+        "Margin over cost": ("operator_margin", "share"),
+        "Replicas": ("replicas", ""),
     }
-    for column, (words, (name, unit, tail)) in zip(st.columns(len(shown)), shown.items(), strict=True):
-        value = spread(on_day(run, name, last))
-        column.metric(
-            words, f"{number(value.p50, unit)}{tail}", border=True,
-            help=f"median on {last}; 5 to 95 %: {interval(value.p05, value.p95, unit)}{tail}",
-        )  # fmt: skip
+    values = {words: (spread(on_day(run, name, last)), unit) for words, (name, unit) in shown.items()}
+    tiles([(words, number(v.p50, unit), spread_help(v, last, unit)) for words, (v, unit) in values.items()])
     two(
         figures_node.load(metrics, note_of(run, "utilisation")),
         figures_node.latency(metrics, note_of(run, "latency_p95_s")),

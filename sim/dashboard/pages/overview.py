@@ -12,7 +12,7 @@ import streamlit as st
 
 from models.calendar import add_months
 from sim.dashboard.figures_supply import price
-from sim.dashboard.shell import block, note_of, page, plot, run_or_advice, table
+from sim.dashboard.shell import block, lines, note_of, page, plot, run_or_advice, tiles
 from sim.report.appendix import assumption_blocks, missing_blocks, parameter_blocks, reproduce_blocks
 from sim.report.blocks import Block, Code, Paragraph, Table
 from sim.report.headline import Headline, Line, default_as_of, headline
@@ -20,15 +20,15 @@ from sim.report.text import interval, number
 from sim.report.verdict import verdict, warnings
 from sim.results.reader import Run
 
-TILES = ("next_unlock_of_float", "usage_cover", "price_usd", "contributor_above_break_even", "quorum_rate")
-"""Numbers that stand above the table."""
-TILE_WORDS = {
-    "next_unlock_of_float": "Next month's unlock, of float",
+TILES = {
+    "next_unlock_of_float": "Next unlock, of float",
     "usage_cover": "Usage cover",
-    "price_usd": "Price",
-    "contributor_above_break_even": "Contributors above break-even",
-    "quorum_rate": "Votes that reach quorum",
+    "price_usd": "Price, USD",
+    "contributor_above_break_even": "Above break-even",
+    "quorum_rate": "Votes with quorum",
 }
+"""Numbers that stand above the table, and their short words."""
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def show() -> None:
@@ -44,18 +44,18 @@ def show() -> None:
 def _run(run: Run) -> None:
     manifest = run.manifest
     st.markdown(
-        f"**{manifest.name}**: {manifest.runs} runs of {manifest.agents:,} agents, {manifest.days + 1:,} days from "
-        f"{manifest.start}, seed {manifest.seed}"
+        f"**{manifest.name}**: {manifest.runs} runs of {manifest.agents:,} agents, {manifest.days + 1:,} days "
+        f"from {manifest.start}, seed {manifest.seed}"
     )
     head = headline(run, as_of(run))
-    st.markdown(f"> {verdict(head)}")
+    st.info(verdict(head))
     found = warnings(manifest)
     if found:
         st.warning("\n".join(f"- {text}" for text in found))
     _tiles(head)
     st.subheader("Headline")
     st.caption(f"Median and 5 to 95 % of {head.runs} runs, on {head.as_of} and on the last day, {head.last}.")
-    table(*headline_cells(head))
+    lines(*headline_cells(head))
     st.caption(f"Row 6: {head.serving}." if head.serving else "Row 6: no serving profile.")
     _proof(head)
     plot(price(run.metrics, note_of(run, "price_usd"), manifest.bands), "overview-price")
@@ -77,23 +77,19 @@ def as_of(run: Run) -> date:
 
 
 def _tiles(head: Headline) -> None:
-    for column, key in zip(st.columns(len(TILES)), TILES, strict=True):
+    shown = []
+    for key, words in TILES.items():
         line = head.line(key)
-        unit = "" if line.unit in ("share", "ratio") else f" {line.unit}"
-        column.metric(
-            TILE_WORDS[key], f"{number(line.at.p50, line.unit)}{unit}", border=True,
-            help=f"{line.label}; 5 to 95 %: {interval(line.at.p05, line.at.p95, line.unit)}",
-        )  # fmt: skip
+        range_ = interval(line.at.p05, line.at.p95, line.unit)
+        shown.append((words, number(line.at.p50, line.unit), f"{line.label}; 5 to 95 %: {range_}"))
+    tiles(shown)
 
 
 def headline_cells(head: Headline) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of the headline table."""
+    """Return headings and rows of the headline table; numbers do not break over lines."""
     columns = [
-        "#", "number", "unit", f"median {head.as_of}", f"5 to 95 % {head.as_of}", f"median {head.last}",
-        f"5 to 95 % {head.last}", "weakest input",
+        "row", "number", "unit", "median", "5 to 95 %", "median, last day", "5 to 95 %, last day", "weakest input",
     ]  # fmt: skip
-    if head.as_of == head.last:
-        columns[5], columns[6] = "median, last day", "5 to 95 %, last day"
     return columns, [_cells(line) for line in head.lines]
 
 
@@ -101,26 +97,34 @@ def _cells(line: Line) -> list[str]:
     numbers = []
     for value in (line.at, line.last):
         numbers += [number(value.p50, line.unit), interval(value.p05, value.p95, line.unit)]
+    unit = "" if line.unit == "share" else line.unit
     return [
         str(line.row),
         line.label,
-        "% of the whole" if line.unit == "share" else line.unit,
-        *numbers,
+        *(text.replace(" ", NO_BREAK) for text in (unit, *numbers)),
         line.evidence,
     ]
 
 
 def _proof(head: Headline) -> None:
     footer = head.footer
-    columns = st.columns(4)
-    columns[0].metric("Conservation residual", f"{footer.residual_gwei} gwei", border=True)
     chain = f"{footer.chain_diff_wei} wei" if footer.chain_executed else "chain off"
-    columns[1].metric("Ledger against chain", chain, border=True)
-    columns[2].metric("Reconciled epochs", str(footer.reconciled_epochs), border=True)
-    columns[3].metric(
-        "Parameters still illustrative", number(footer.illustrative_share, "share"), border=True,
-        help="Illustrative: chosen to make the mechanism visible, not estimated from anything.",
-    )  # fmt: skip
+    tiles(
+        [
+            (
+                "Conservation residual",
+                f"{footer.residual_gwei} gwei",
+                "What is missing of the cap, any run and day",
+            ),
+            ("Ledger against chain", chain, "Largest difference of an account in the witness run"),
+            ("Reconciled epochs", str(footer.reconciled_epochs), "Epochs whose accounts were compared"),
+            (
+                "Illustrative inputs",
+                number(footer.illustrative_share, "share"),
+                "Share of parameters that only make a mechanism visible and were estimated from nothing",
+            ),
+        ]
+    )
 
 
 def _below(run: Run) -> None:

@@ -6,7 +6,6 @@ may be closed and opened again at any time.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -22,8 +21,19 @@ from sim.results.directory import REPORT_HTML, REPORT_MD
 EVERY_S = 0.5
 REPORT_HEIGHT = 900
 COLUMNS = (
-    "run", "status", "scenario", "from", "days", "runs", "agents", "seed", "chain", "checks", "wall time, s", "problem",
-)  # fmt: skip
+    "run",
+    "status",
+    "scenario",
+    "from",
+    "days",
+    "runs",
+    "agents",
+    "seed",
+    "chain",
+    "checks",
+    "wall time, s",
+    "problem",
+)
 
 
 def show() -> None:
@@ -41,9 +51,13 @@ def _form(folder: Path) -> None:
     files = [path.as_posix() for path in scenario_files()]
     with st.form("new-run", border=True):
         scenario = st.selectbox(
-            "Scenario or proposal file", files, index=0 if files else None, accept_new_options=True, key="new-scenario",
+            "Scenario or proposal file",
+            files,
+            index=0 if files else None,
+            accept_new_options=True,
+            key="new-scenario",
             placeholder="path of a scenario file",
-        )  # fmt: skip
+        )
         sizes = st.columns(4)
         runs = sizes[0].number_input("Runs", 1, 4096, 4, key="new-runs")
         agents = sizes[1].number_input("Agents", 50, 10_000_000, 400, step=100, key="new-agents")
@@ -72,29 +86,36 @@ def _start(wanted: launch.Request, name: str, folder: Path) -> None:
 
 
 def _under_way(folder: Path) -> None:
-    """Show runs under way, twice a second, and what has become of the jobs of this page."""
-    busy = any(entry.status == "computing" for entry in entries(folder)) or any(
-        launch.is_running(folder, job.name) for job in launch.jobs(folder)
-    )
-    st.fragment(partial(_progress, folder, busy), run_every=EVERY_S if busy else None)()
+    """Show the runs that are computed and what became of the jobs of this page, twice a second while any is."""
+    jobs = launch.jobs(folder)
+    busy = any(launch.is_running(folder, job.name) for job in jobs)
+    if busy or any(entry.status == "computing" for entry in entries(folder)):
+        _watch(folder)
+    elif jobs:
+        _standing(folder)
 
 
-def _progress(folder: Path, was_busy: bool) -> None:
-    found = {entry.name: entry for entry in entries(folder)}
-    own = launch.jobs(folder)
-    running = {job.name for job in own if launch.is_running(folder, job.name)}
-    elsewhere = [e.name for e in found.values() if e.status == "computing" and e.name not in running]
-    if was_busy and not running and not elsewhere:
+@st.fragment(run_every=EVERY_S)
+def _watch(folder: Path) -> None:
+    if not _standing(folder):
         st.rerun()
-    if own or elsewhere:
-        st.subheader("Under way and ended")
-    for job in own:
+
+
+def _standing(folder: Path) -> bool:
+    """Draw how runs stand; return whether any is still computed."""
+    found = {entry.name: entry for entry in entries(folder)}
+    jobs = launch.jobs(folder)
+    running = {job.name for job in jobs if launch.is_running(folder, job.name)}
+    elsewhere = [e.name for e in found.values() if e.status == "computing" and e.name not in running]
+    st.subheader("Under way and ended")
+    for job in jobs:
         if job.name in running:
             _bar(folder, job.name, job)
         else:
             _ended(folder, job, found.get(job.name))
     for name in elsewhere:
         _bar(folder, name, None)
+    return bool(running or elsewhere)
 
 
 def _bar(folder: Path, name: str, job: launch.Job | None) -> None:
@@ -144,12 +165,12 @@ def _report(entry: Entry | None) -> None:
         return
     buttons = st.columns([1, 1, 4])
     buttons[0].download_button(
-        "report.html", html.read_bytes(), f"{entry.name}.html", "text/html", key="html"
+        "Save report.html", html.read_bytes(), f"{entry.name}.html", "text/html", key="html"
     )
     markdown = entry.directory / REPORT_MD
     if markdown.is_file():
         buttons[1].download_button(
-            "report.md", markdown.read_bytes(), f"{entry.name}.md", "text/markdown", key="md"
+            "Save report.md", markdown.read_bytes(), f"{entry.name}.md", "text/markdown", key="md"
         )
     if st.toggle("Show the report here", key="show-report"):
         st.iframe(html, height=REPORT_HEIGHT)

@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from sim.dashboard import figures_supply
-from sim.dashboard.shell import note_of, page, plot, run_or_advice, table, two
+from sim.dashboard.shell import note_of, page, plot, run_or_advice, table, tiles, two
 from sim.dashboard.store import scenario_files
 from sim.report.appendix import TWIN_WORDS
 from sim.report.evidence import evidence_of
@@ -21,8 +21,8 @@ from sim.results.reader import Run
 
 SOURCES = ("the run", "a scenario or token file")
 EXPLAINED = (
-    "**As trackers print it** counts everything that is unlocked. **Circulating** leaves out treasury, reward pools "
-    "and inventories. **Float** is what lies free in wallets: the part that can be sold today."
+    "**As trackers print it** counts everything that is unlocked. **Circulating** leaves out treasury, "
+    "reward pools and inventories. **Float** is what lies free in wallets: the part that can be sold today."
 )
 
 
@@ -49,8 +49,13 @@ def _run(run: Run) -> None:
     )
     st.markdown(EXPLAINED)
     plot(figures_supply.supplies(metrics, note_of(run, "circulating_gwei")), "supplies")
-    flows = figures_supply.monthly_flows(metrics, note_of(run, "emission_gwei"))
-    two(flows, figures_supply.paying(metrics, note_of(run, "unlock_share_of_float")), "flows")
+    months = figures_supply.by_month(metrics)
+    two(
+        figures_supply.monthly_flows(months, note_of(run, "emission_gwei")),
+        figures_supply.unlock_share(months, note_of(run, "unlock_share_of_float")),
+        "flows",
+    )
+    st.caption("Medians over runs of whole months from the start; what unlocks on the first day is left out.")
     st.subheader("Price")
     st.caption(
         f"Quantiles over {run.manifest.runs} runs. The price is an assumption in disguise: see what holds it."
@@ -62,7 +67,7 @@ def _run(run: Run) -> None:
         plot(figures_supply.twins(metrics, run.twins, TWIN_WORDS, note), "twins")
     else:
         st.caption(
-            "The scenario asks for no twins: `runs.twins` shows what unlocks and outside inflow do to the price."
+            "The scenario asks for no twins; `runs.twins` shows what unlocks and inflow do to the price."
         )
 
 
@@ -73,20 +78,30 @@ def _calendar() -> None:
 
     files = [path.as_posix() for path in scenario_files(tokens=True)]
     chosen = st.selectbox(
-        "File", files, index=0 if files else None, accept_new_options=True, key="calendar-file",
-        placeholder="path of a scenario, or of a file with start and token alone", bind="query-params",
-    )  # fmt: skip
+        "File",
+        files,
+        index=0 if files else None,
+        accept_new_options=True,
+        key="calendar-file",
+        placeholder="path of a scenario, or of a file with start and token alone",
+        bind="query-params",
+    )
     if not chosen:
-        st.info(
-            "Choose a file, or type the path of one: a scenario, or a file that holds `start` and `token` alone."
-        )
+        st.info("Choose a file, or type the path of a scenario or of a file with `start` and `token` alone.")
         return
     file = load_token(Path(chosen))
     asked = st.date_input(
         "Date", value=file.start, min_value=file.start, key="calendar-date", max_value=date(2100, 1, 1)
     )
     answer = unlocks_of(file, asked if isinstance(asked, date) else None)
-    _calendar_tiles(answer.locked, answer.unlocked, answer.cap, answer.symbol, answer.decimals)
+    whole = 10**answer.decimals
+    supply = {"Unlocked": answer.unlocked, "Locked": answer.locked, "Cap": answer.cap}
+    tiles(
+        [
+            (f"{words}, {answer.symbol}", number(units / whole), f"{units / answer.cap:.2%} of the cap")
+            for words, units in supply.items()
+        ]
+    )
     following = answer.following
     if following is None:
         st.success("Everything is unlocked.")
@@ -97,7 +112,8 @@ def _calendar() -> None:
             for name, share in following.shares.items()
         )
         st.markdown(
-            f"Next unlock: **{amount} {answer.symbol}** on **{following.date}**, {following.days_away} days later: {shares}."
+            f"Next unlock: **{amount} {answer.symbol}** on **{following.date}**, {following.days_away} days "
+            f"later: {shares}."
         )
     for note in answer.notes:
         st.warning(note)
@@ -109,7 +125,6 @@ def _calendar() -> None:
         *(f"{name}, {answer.symbol}" for name in answer.allocated),
         f"unlocked in all, {answer.symbol}",
     ]
-    whole = 10**answer.decimals
     rows = [
         [
             month.month,
@@ -121,14 +136,3 @@ def _calendar() -> None:
     ]
     st.markdown("**What unlocks in each month**")
     table(columns, rows, height=420)
-
-
-def _calendar_tiles(locked: int, unlocked: int, cap: int, symbol: str, decimals: int) -> None:
-    columns = st.columns(3)
-    for column, (words, units) in zip(
-        columns, {"Unlocked": unlocked, "Locked": locked, "Cap": cap}.items(), strict=True
-    ):
-        column.metric(
-            words, f"{number(units / 10**decimals)} {symbol}", f"{units / cap:.2%} of the cap", delta_color="off",
-            delta_arrow="off", border=True,
-        )  # fmt: skip
