@@ -45,8 +45,11 @@ def advance(world: World, economy: Economy) -> None:
 def exit_days(economy: Economy) -> int:
     """Return the whole days between initiating a withdrawal and being paid on L1."""
     bridge = economy.scenario.bridge
-    delays = [Fraction(p.value.seconds, SECONDS_PER_DAY) for p in (bridge.window, bridge.output_every, bridge.user_delay)]
-    return withdrawal_days(delays[0], delays[1], delays[2])
+    window, output_every, user_delay = [
+        Fraction(p.value.seconds, SECONDS_PER_DAY)
+        for p in (bridge.window, bridge.output_every, bridge.user_delay)
+    ]
+    return withdrawal_days(window, output_every, user_delay)
 
 
 def _arrive(world: World) -> None:
