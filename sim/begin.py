@@ -1,27 +1,27 @@
 """Beginning: the world of day 0 before anything has moved.
 
 Rule decided here: traits come from keyed draws of day 0, the initial state from the scenario alone, never from what
-a proposal changes. Holders' balances are lognormal, which fits both the Gini and the top-1 % share that were
-measured over ERC-20 tokens, and are made integer weights.
+a proposal changes. The pool is as deep as the scenario wants it; where a table says what the venue holds, its USD
+side is those tokens at the opening price.
 """
 
 from __future__ import annotations
 
-import math
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.market import pool_from_depth
-from models.units import MICRO_USD_PER_USD
+from models.units import GWEI_PER_OPEN, MICRO_USD_PER_USD
 from sim import draws
-from sim.accounts import BUCKET_ROLES
 from sim.clock import PHASES
 from sim.draws import Decision
 from sim.economy import Economy
 from sim.governed_columns import GovernedColumns
+from sim.initial import fill_accounts
 from sim.journal import Journal
-from sim.ledger import at, move
+from sim.shares import even_weights, lognormal_weights
 from sim.states.governance import begin_state as begin_governance
 from sim.states.holding import BridgeState, HoldingState, MarketState
 from sim.states.record import RecordState
@@ -30,12 +30,10 @@ from sim.world import UsdLog, World, empty_accounts
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
-WEIGHT_SCALE = 10**6
-"""Integer weight of a median holder, so that the smallest keeps several digits."""
 
 
 def begin_world(economy: Economy, runs: Int, witness: int | None = None) -> World:
-    """Return the world of a batch on day 0, with the cap minted and nothing unlocked.
+    """Return the world of a batch on day 0: the cap minted and locked, or what the opening table says.
 
     Parameters
     ----------
@@ -65,9 +63,7 @@ def begin_world(economy: Economy, runs: Int, witness: int | None = None) -> Worl
         holding=_holding(economy, runs), usage=begin_usage(economy, runs), governance=begin_governance(economy, runs),
         record=RecordState.begin(len(runs), economy.days),
     )  # fmt: skip
-    for role in BUCKET_ROLES:
-        cap = int(economy.vested[role][-1]) + economy.unvested_after[role]
-        move(world, "G1", None, at(f"vesting.{role}"), np.full(len(runs), cap, np.int64))
+    fill_accounts(world, economy)
     for _, phase in PHASES:
         if hasattr(phase, "begin"):
             phase.begin(world, economy)
@@ -79,7 +75,11 @@ def _market(economy: Economy, runs: Int) -> MarketState:
     count, price = len(runs), float(market.open_price.value)
     fee_bps = round(float(market.fee.value) * 10_000)
     depth = round(float(market.depth_2pct.value) * MICRO_USD_PER_USD)
-    x, y = pool_from_depth(depth, price, fee_bps=fee_bps)
+    if economy.opening is None:
+        x, y = pool_from_depth(depth, price, fee_bps=fee_bps)
+    else:
+        x = economy.opening.amount("venue")
+        y = int(Fraction(price) * x * MICRO_USD_PER_USD / GWEI_PER_OPEN)
     zeros = np.zeros(count, np.int64)
     orders = (count, economy.layout.agents)
     return MarketState(
@@ -119,11 +119,11 @@ def _holding(economy: Economy, runs: Int) -> HoldingState:
         taste=_every_class(economy, Decision.TRAIT_TASTE, runs),
         haste=_every_class(economy, Decision.TRAIT_HASTE, runs),
         hedged=hedged,
-        baseline_holding=_lognormal_weights(economy, runs, float(agents.holders.balances.lognormal_sigma.value)),
-        airdrop_weights=_even_weights(economy, Decision.TRAIT_AIRDROP, runs, "holders"),
-        investor_weights=_even_weights(economy, Decision.TRAIT_SHARE, runs, "investors"),
-        team_weights=_even_weights(economy, Decision.TRAIT_SHARE, runs, "team"),
-        trader_weights=_even_weights(economy, Decision.TRAIT_SHARE, runs, "traders"),
+        baseline_holding=lognormal_weights(economy, runs, float(agents.holders.balances.lognormal_sigma.value)),
+        airdrop_weights=even_weights(economy, Decision.TRAIT_AIRDROP, runs, "holders"),
+        investor_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "investors"),
+        team_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "team"),
+        trader_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "traders"),
         airdropped=np.zeros((len(runs), economy.layout.count("holders")), np.int64),
         days_since_receipt=zeros.copy(), gopen_supply=zeros.copy(), staking_paid=zeros, staking_paid_emission=zeros,
         emitted=zeros,
@@ -138,15 +138,3 @@ def _every_class(economy: Economy, decision: Decision, runs: Int) -> Float:
     return np.concatenate(
         [_uniform(economy, decision, runs, name) for name, _ in economy.layout.counts], axis=1
     )
-
-
-def _even_weights(economy: Economy, decision: Decision, runs: Int, name: str) -> Int:
-    """Integer weights between 0.5 and 1.5 of the mean."""
-    return np.asarray(np.floor((0.5 + _uniform(economy, decision, runs, name)) * WEIGHT_SCALE), np.int64)
-
-
-def _lognormal_weights(economy: Economy, runs: Int, sigma: float) -> Int:
-    count = economy.layout.count("holders")
-    z = draws.normal(economy.seed, Decision.TRAIT_BALANCE, runs, 0, "holders", count)
-    scaled = np.floor(np.exp(np.minimum(z * sigma, math.log(1e11))) * WEIGHT_SCALE)
-    return np.asarray(np.maximum(scaled, 1), np.int64)

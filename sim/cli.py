@@ -26,6 +26,7 @@ from sim import __version__
 FAILURES = (
     "sim.identities.IdentityBroken",
     "sim.ledger.FlowRefused",
+    "sim.governance_gateway.GatewayError",
     "sim.experiment.failures.CheckFailed",
     "sim.experiment.failures.WorkerLost",
 )

@@ -117,15 +117,22 @@ def advance_day(world: World, economy: Economy, day: int, services: Services | N
 def run_days(
     world: World, economy: Economy, services: Services | None = None, hooks: Hooks | None = None
 ) -> None:
-    """Live through day 0 to the economy's last day on a SimPy environment."""
+    """Live through day 0 to the economy's last day on a SimPy environment; what stops a day is raised as it is."""
     environment = simpy.Environment()
+    stopped: list[Exception] = []
 
     def daily() -> Generator[Any, None, None]:
         for day in range(economy.days + 1):
-            advance_day(world, economy, day, services)
+            try:
+                advance_day(world, economy, day, services)
+            except Exception as error:
+                stopped.append(error)  # SimPy would make it anew from its args, which not every error can bear
+                return
             if hooks and hooks.on_day:
                 hooks.on_day(day)
             yield environment.timeout(1)
 
     environment.process(daily())
     environment.run()
+    if stopped:
+        raise stopped[0]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from models.vesting import Schedule
+    from sim.scenario.opening import Opening
     from sim.scenario.schema import Scenario
     from sim.serving.fleet import FleetModel
     from sim.world import Layout
@@ -40,6 +41,8 @@ class Economy:
         Bucket name -> role (one of `sim.accounts.BUCKET_ROLES`).
     vested
         Role -> vested gwei at the end of each day, int64 (days + 1,).
+    vested_before
+        Role -> gwei vested by the evening before the start; 0 where the run starts with the token.
     unvested_after
         Role -> gwei still unvested at the end of the last day.
     month_of_day
@@ -53,6 +56,8 @@ class Economy:
         number where none follows.
     fleet
         Capacity and latency of the serving fleet.
+    opening
+        What the accounts hold where the run starts after the token, else None.
     """
 
     scenario: Scenario
@@ -61,12 +66,19 @@ class Economy:
     schedules: dict[str, Schedule]
     roles: dict[str, str]
     vested: dict[str, Int]
+    vested_before: dict[str, int]
     unvested_after: dict[str, int]
     month_of_day: Int
     epoch_end: NDArray[np.bool_]
     day_of_month: Int
     days_to_cliff: Int
     fleet: FleetModel
+    opening: Opening | None = None
+
+    @property
+    def genesis(self) -> bool:
+        """Whether the run starts with the token, so that day 0 makes the first payments."""
+        return self.opening is None
 
     @property
     def minted(self) -> int:

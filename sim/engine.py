@@ -8,6 +8,7 @@ divided among however many agents there are.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 from models.apportion import apportion_reference
 from models.calendar import add_months, month_index, month_position
 from models.errors import InputError, Problem
-from models.vesting import Schedule, vested_path
+from models.vesting import Schedule, vested_on, vested_path
 from sim.accounts import AGENT_CLASSES, BUCKET_ROLES
 from sim.batch import TABLES, BatchResult
 from sim.begin import begin_world
 from sim.clock import Hooks, run_days
 from sim.economy import Economy
 from sim.fleet import fleet_of
+from sim.scenario.opening import read_opening
 from sim.schedules import schedules_of
 from sim.world import Layout, World
 
@@ -50,23 +52,28 @@ def build_economy(scenario: Scenario, agents: int | None = None, days: int | Non
     Raises
     ------
     InputError
-        If a bucket has no role in the simulation, or an input is uncertain that the engine cannot draw yet.
+        If a bucket has no role in the simulation, an input is uncertain that the engine cannot draw yet, or the
+        population is too small for the classes or for the proposal's proposer.
     """
     last = scenario.days if days is None else days
-    _refuse_unknown(scenario)
+    counts = population(scenario, agents)
+    _refuse_unknown(scenario, counts)
     schedules = schedules_of(scenario.token, scenario.start)
     roles = {name: str(bucket.role) for name, bucket in scenario.token.buckets.items()}
     vested = {role: np.zeros(last + 1, np.int64) for role in BUCKET_ROLES}
-    unvested = dict.fromkeys(BUCKET_ROLES, 0)
+    before, unvested = dict.fromkeys(BUCKET_ROLES, 0), dict.fromkeys(BUCKET_ROLES, 0)
+    eve = scenario.start - timedelta(days=1)
     for name, schedule in schedules.items():
         path = vested_path(schedule, scenario.start, last)
         vested[roles[name]] += path
+        before[roles[name]] += vested_on(schedule, eve)
         unvested[roles[name]] += schedule.allocation - int(path[-1])
     month, in_month, epoch_end = _calendar(scenario, last)
     return Economy(
-        scenario=scenario, layout=Layout.of(population(scenario, agents)), days=last, schedules=schedules, roles=roles,
-        vested=vested, unvested_after=unvested, month_of_day=month, day_of_month=in_month, epoch_end=epoch_end,
-        days_to_cliff=_days_to_cliff(scenario, schedules, roles, last), fleet=fleet_of(scenario),
+        scenario=scenario, layout=Layout.of(counts), days=last, schedules=schedules, roles=roles,
+        vested=vested, vested_before=before, unvested_after=unvested, month_of_day=month, day_of_month=in_month,
+        epoch_end=epoch_end, days_to_cliff=_days_to_cliff(scenario, schedules, roles, last), fleet=fleet_of(scenario),
+        opening=read_opening(scenario.initial, scenario.token, scenario.start) if scenario.initial else None,
     )  # fmt: skip
 
 
@@ -94,7 +101,7 @@ def population(scenario: Scenario, agents: int | None) -> dict[str, int]:
     return {name: 1 + part for name, part in zip(counts, rest, strict=True)}
 
 
-def _refuse_unknown(scenario: Scenario) -> None:
+def _refuse_unknown(scenario: Scenario, counts: dict[str, int]) -> None:
     problems = [
         Problem(
             f"has no role in the simulation; set role to one of {', '.join(BUCKET_ROLES)}",
@@ -113,6 +120,15 @@ def _refuse_unknown(scenario: Scenario) -> None:
         for path, p in scenario.parameters()
         if p.prior is not None and path != "market.outside_net_inflow"
     ]
+    proposer = scenario.proposal.proposer if scenario.proposal else None
+    if proposer is not None and proposer.rank > counts[proposer.class_]:
+        problems.append(
+            Problem(
+                f"{proposer.rank} is over the {counts[proposer.class_]} {proposer.class_} that are simulated; "
+                "use more --agents or a lower rank",
+                "proposal.proposer.rank",
+            )
+        )
     if problems:
         raise InputError(problems)
 
@@ -141,14 +157,15 @@ def _days_to_cliff(
 ) -> Int:
     """Return days to the next insider instalment larger than the one before it."""
     horizon = last + 366
-    path = np.zeros(horizon + 1, np.int64)
+    past = (scenario.start - scenario.tge).days
+    path = np.zeros(past + horizon + 1, np.int64)
     for name, schedule in schedules.items():
         if roles[name] in ("investors", "team"):
-            path += vested_path(schedule, scenario.start, horizon)
+            path += vested_path(schedule, scenario.tge, past + horizon)
     paid = np.diff(path, prepend=0)
     days = np.flatnonzero(paid)
     rising = [
-        int(d)
+        int(d) - past
         for d, before in zip(days, [0, *paid[days[:-1]].tolist()], strict=False)
         if paid[d] > before * 1.01
     ]

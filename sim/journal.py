@@ -1,15 +1,22 @@
 """Journal: what the ledger wrote down.
 
 Rule decided here: totals per flow and day for every run, single entries with the amount of each agent for the
-witness run alone. A move over all classes at once is written down class by class.
+witness run alone. A move over all classes at once is written down class by class. What is written here, and
+nothing else, says what each account should hold.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sim.accounts import ACCOUNTS
+
+if TYPE_CHECKING:
+    from sim.world import World
 
 Int = NDArray[np.int64]
 
@@ -29,7 +36,8 @@ class Entry:
     amount
         Total in gwei.
     source_parts, target_parts
-        Amount per agent of the class, int64 (agents,), or None for world accounts.
+        Amount per agent of the class, int64 (agents,), or None for world accounts. Equal where agents pay
+        into another account of their own; otherwise only their sums are.
     """
 
     day: int
@@ -72,24 +80,49 @@ class Journal:
         taken, self.entries = self.entries, []
         return taken
 
-    def write(self, day: int, flow: str, source: str, target: str, per_run: Int, parts: Int | None) -> None:
-        """Write one move down.
+    def write(
+        self,
+        world: World,
+        flow: str,
+        source: str,
+        target: str,
+        per_run: Int,
+        parts: Int | None,
+        received: Int | None = None,
+    ) -> None:
+        """Write one move down, and what both accounts should hold after it.
 
         Parameters
         ----------
-        day, flow, source, target
+        world
+            Says the day; its expected balances are brought up to date.
+        flow, source, target
             As in `Entry`.
         per_run
             Totals, int64 (runs,).
         parts
             The witness run's amount per agent, int64 (agents of the class,), or None between world accounts.
+        received
+            The same of the receiving class, where others receive than pay.
         """
         key = (flow, source, target)
         known = self.today.get(key)
         self.today[key] = per_run.copy() if known is None else known + per_run
+        _expect(world, source, -per_run)
+        _expect(world, target, per_run)
         if self.witness_row is None or not per_run[self.witness_row]:
             return
         of_source, of_target = (parts if "/" in label else None for label in (source, target))
+        if received is not None:
+            of_target = received.copy()
         self.entries.append(
-            Entry(day, flow, source, target, int(per_run[self.witness_row]), of_source, of_target)
+            Entry(world.day, flow, source, target, int(per_run[self.witness_row]), of_source, of_target)
         )
+
+
+def _expect(world: World, label: str, change: Int) -> None:
+    account = ACCOUNTS.get(label.partition("/")[0])
+    if account is None:  # the mint is no account
+        return
+    book = world.expected_agent if account.per_agent else world.expected_world
+    book[:, account.index] += change

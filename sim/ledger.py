@@ -68,7 +68,13 @@ def at(name: str, agent_class: str = "") -> Place:
 
 
 def move(
-    world: World, flow: str, source: Place | None, target: Place, amount: Int, within: slice | None = None
+    world: World,
+    flow: str,
+    source: Place | None,
+    target: Place,
+    amount: Int,
+    within: slice | None = None,
+    received: Int | None = None,
 ) -> None:
     """Move money along a permitted flow.
 
@@ -87,14 +93,21 @@ def move(
         the other side, if a world account, pays or receives the sum over agents.
     within
         Which agents of the class `amount` speaks of, where not all.
+    received
+        Between two agent places, what each agent of the target's class receives, int64 (runs, agents of that
+        class), where it is not what the same agent pays; in every run it adds up to `amount`.
 
     Raises
     ------
     FlowRefused
-        If the table does not list the move in the current phase, an amount is negative or a balance is too small.
+        If the table does not list the move in the current phase, an amount is negative, a balance is too small,
+        or what is received is not what is paid.
     """
     _permitted(world.phase, flow, source, target)
     amount = np.asarray(amount, np.int64)
+    credited = amount
+    if received is not None:
+        credited = _rearranged(world, flow, source, target, amount, within, received)
     if not amount.any():
         return
     if amount.min() < 0:
@@ -102,10 +115,37 @@ def move(
     per_run = amount.sum(axis=1) if amount.ndim == 2 else amount
     if source is not None:
         _apply(world, flow, source, amount, per_run, within, -1)
-    _apply(world, flow, target, amount, per_run, within, 1)
+    _apply(world, flow, target, credited, per_run, within, 1)
     if flow in INCOME and target.account.per_agent:
-        world.income[:, _columns(world, target, within)] += amount
-    _write(world, flow, source, target, amount, per_run, within)
+        world.income[:, _columns(world, target, within)] += credited
+    _write(world, flow, source, target, amount, per_run, within, credited)
+
+
+def _rearranged(
+    world: World,
+    flow: str,
+    source: Place | None,
+    target: Place,
+    amount: Int,
+    within: slice | None,
+    received: Int,
+) -> Int:
+    """Return what each agent receives, after making sure that it is what is paid."""
+    classes = {"" if place is None else place.agent_class for place in (source, target)}
+    if classes & {"", EVERY_CLASS} or within is not None:
+        raise FlowRefused(f"{flow}: 'received' needs all agents of one class on either side")
+    received = np.asarray(received, np.int64)
+    shape = (world.count, world.layout.count(target.agent_class))
+    if received.shape != shape or amount.ndim != 2:
+        raise FlowRefused(f"{flow}: {target.label} needs an amount per agent, {shape}, not {received.shape}")
+    if received.min() < 0:
+        raise FlowRefused(f"{flow} on day {world.day}: negative amount {int(received.min())} gwei")
+    difference = received.sum(axis=1) - amount.sum(axis=1)
+    if difference.any():
+        row = int(np.flatnonzero(difference)[0])
+        run, off = int(world.runs[row]), int(difference[row])
+        raise FlowRefused(f"{flow} on day {world.day}, run {run}: received is off what is paid by {off} gwei")
+    return received
 
 
 @cache
@@ -138,16 +178,14 @@ def _apply(
         if amount.ndim != 2:
             raise FlowRefused(f"{flow}: {place.label} needs an amount per agent, (runs, agents)")
         balance = world.holdings[account.index][:, _columns(world, place, within)]
-        change, expected = amount, world.expected_agent[:, account.index]
+        change = amount
     else:
         balance = world.balances[:, account.index]
-        change, expected = per_run, world.expected_world[:, account.index]
+        change = per_run
     if sign > 0:
         balance += change
-        expected += per_run
         return
     balance -= change
-    expected -= per_run
     if balance.min() < 0:
         run = int(world.runs[np.argwhere(balance < 0)[0][0]])
         short = -int(balance.min())
@@ -162,6 +200,7 @@ def _write(
     amount: Int,
     per_run: Int,
     within: slice | None,
+    credited: Int,
 ) -> None:
     if EVERY_CLASS in (target.agent_class, source.agent_class if source else ""):
         _write_by_class(world, flow, source, target, amount)
@@ -169,11 +208,12 @@ def _write(
     parts = None
     row = world.journal.witness_row
     if amount.ndim == 2 and row is not None:
-        agents = world.layout.count(target.agent_class or (source.agent_class if source else ""))
+        agents = world.layout.count((source.agent_class if source else "") or target.agent_class)
         parts = np.zeros(agents, np.int64)
         parts[within if within is not None else slice(None)] = amount[row]
     from_ = "mint" if source is None else source.label
-    world.journal.write(world.day, flow, from_, target.label, per_run, parts)
+    received = credited[row] if row is not None and credited is not amount else None
+    world.journal.write(world, flow, from_, target.label, per_run, parts, received)
 
 
 def _write_by_class(world: World, flow: str, source: Place | None, target: Place, amount: Int) -> None:
@@ -183,4 +223,4 @@ def _write_by_class(world: World, flow: str, source: Place | None, target: Place
         if sums[:, i].any():
             parts = None if row is None else amount[row, world.layout.slice(name)].copy()
             from_ = "mint" if source is None else source.label_of(name)
-            world.journal.write(world.day, flow, from_, target.label_of(name), sums[:, i], parts)
+            world.journal.write(world, flow, from_, target.label_of(name), sums[:, i], parts)

@@ -115,7 +115,7 @@ OBSERVABLES = (
     _O("refused_share", 28, "share", "demand refused for lack of capacity"),
     _O("serving_cost_usd_per_1m", 28, "USD/1M tokens", "serving cost"),
     _O("fee_usd_per_1m", 28, "USD/1M tokens", "fee paid for tokens"),
-    _O("operator_margin", 28, "share", "operator margin, 30 days"),
+    _O("operator_margin", 28, "share", "operator margin over cost, 30 days"),
     _O("replicas", 28, "replicas", "serving replicas"),
     _O(
         "attribution_overhead", 28, "share", "attribution overhead",

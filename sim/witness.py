@@ -9,7 +9,9 @@ and all accounts are compared.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from models.errors import InputError, Problem
 from sim.accounts import AGENT_ACCOUNTS, WORLD_ACCOUNTS
 from sim.chain.bridge import BridgeTimes
+from sim.chain.calls import count_calls
 from sim.chain.deployment import BucketSpec, DeploymentSpec, GovernanceSpec
 from sim.chain.gateway import ChainGateway
 from sim.chain.journal import JournalEntry
@@ -75,7 +78,7 @@ class Witness:
         self._waiting: list[JournalEntry] = []
 
     def begin(self, world: World, economy: Economy) -> Services:
-        """Choose who has an address of its own, and return the services of the run."""
+        """Choose who has an address of its own, open the accounts, and return the services of the run."""
         self._world = world
         row = _row(world)
         for name, count in INDIVIDUALS.items():
@@ -84,6 +87,8 @@ class Witness:
             if name == "holders":
                 order = np.argsort(-world.holding.baseline_holding[row], kind="stable")
             self._own[name] = np.sort(order[: min(count, size - 1)]).astype(np.int64)
+        if not economy.genesis:
+            self._chain.open(dict(self._balances(world)))
         return Services(governance=self._gateway, settlement=self)
 
     def settle(self, world: World, economy: Economy) -> None:
@@ -122,6 +127,7 @@ class Witness:
             "transactions": self._chain.transactions,
             "reconciled_epochs": self._chain.reconciled_epochs,
             "max_abs_diff_wei": self._chain.max_abs_diff_wei,
+            "calls": [asdict(call) for call in count_calls(self._chain.deployment)],
         }
 
     @property
@@ -140,15 +146,16 @@ class Witness:
 
     def _lines(self, entry: Entry) -> Iterator[JournalEntry]:
         """Yield an entry as lines of individuals and of the rest of the class."""
-        parts = entry.source_parts if entry.source_parts is not None else entry.target_parts
-        if parts is None:
-            yield JournalEntry(entry.day, entry.flow, entry.source, entry.target, entry.amount)
-            return
-        name = (entry.source if entry.source_parts is not None else entry.target).partition("/")[2]
-        for suffix, amount in self._split(name, parts):
-            source = f"{entry.source}/{suffix}" if entry.source_parts is not None else entry.source
-            target = f"{entry.target}/{suffix}" if entry.target_parts is not None else entry.target
+        payers = self._labels(entry.source, entry.source_parts, entry.amount)
+        payees = self._labels(entry.target, entry.target_parts, entry.amount)
+        for source, target, amount in matched(payers, payees):
             yield JournalEntry(entry.day, entry.flow, source, target, amount)
+
+    def _labels(self, label: str, parts: Int | None, amount: int) -> dict[str, int]:
+        """Return one side of an entry by account label."""
+        if parts is None:
+            return {label: amount}
+        return {f"{label}/{suffix}": part for suffix, part in self._split(label.partition("/")[2], parts)}
 
     def _split(self, name: str, parts: Int) -> Iterator[tuple[str, int]]:
         """Yield (index or ``*``, gwei) of a class, without zeros."""
@@ -179,15 +186,49 @@ class Witness:
                 yield f"wallet.l2/{name}/{index}", int(lifetime[index])
 
 
+def matched(payers: dict[str, int], payees: dict[str, int]) -> Iterator[tuple[str, str, int]]:
+    """Yield who pays whom how much: first each owner themselves, then the others in their order.
+
+    Parameters
+    ----------
+    payers, payees
+        Amounts above 0 by account label; the same sum.
+
+    Examples
+    --------
+    >>> list(matched({"bond/a/1": 5, "bond/a/2": 4}, {"wallet.l2/a/2": 3, "wallet.l2/a/*": 6}))
+    [('bond/a/2', 'wallet.l2/a/2', 3), ('bond/a/1', 'wallet.l2/a/*', 5), ('bond/a/2', 'wallet.l2/a/*', 1)]
+    """
+    left, unpaid = dict(payers), dict(payees)
+    by_owner = {label.partition("/")[2]: label for label in payees if "/" in label}
+    owners = [(payer, payer.partition("/")[2]) for payer in payers]
+    yield from _pay([(payer, by_owner[owner]) for payer, owner in owners if owner in by_owner], left, unpaid)
+    waiting = [payee for payee, amount in unpaid.items() if amount]
+    yield from _pay(product([payer for payer, amount in left.items() if amount], waiting), left, unpaid)
+
+
+def _pay(
+    pairs: Iterable[tuple[str, str]], left: dict[str, int], unpaid: dict[str, int]
+) -> Iterator[tuple[str, str, int]]:
+    """Let each pair in turn settle what it can."""
+    for payer, payee in pairs:
+        amount = min(left[payer], unpaid[payee])
+        if amount:
+            left[payer] -= amount
+            unpaid[payee] -= amount
+            yield payer, payee, amount
+
+
 def deployment_spec(economy: Economy) -> DeploymentSpec:
     """Return what the scenario deploys: buckets, governance and governed parameters at genesis.
 
     Raises
     ------
     InputError
-        If two buckets share a role.
+        If two buckets share a role, or a rule of governance changes by date.
     """
     scenario = economy.scenario
+    _refuse_dated_governance(economy)
     by_role: dict[str, Schedule] = {}
     for name, schedule in economy.schedules.items():
         role = economy.roles[name]
@@ -201,7 +242,7 @@ def deployment_spec(economy: Economy) -> DeploymentSpec:
     rules = {path: _genesis_value(economy, path) for path in GOVERNED}
     unit = 10 ** (18 - scenario.token.ledger_decimals)
     return DeploymentSpec(
-        tge_timestamp=_midnight(scenario.start),
+        tge_timestamp=_midnight(scenario.tge),
         buckets=tuple(_bucket(role, schedule, unit) for role, schedule in by_role.items()),
         governance=GovernanceSpec(
             threshold_wei=rules["governance.threshold"][0] * unit,
@@ -215,6 +256,23 @@ def deployment_spec(economy: Economy) -> DeploymentSpec:
         unit_wei=unit,
         token_symbol=scenario.token.symbol,
     )
+
+
+def _refuse_dated_governance(economy: Economy) -> None:
+    """Refuse dates on which the governor's own rules would change without a vote."""
+    first, last = economy.scenario.start, economy.date_of(economy.days)
+    problems = []
+    for path in GOVERNED:
+        parameter = economy.scenario.parameter(path)
+        later = [day for day, _ in parameter.values[1:] if first < day <= last]
+        if path.startswith("governance.") and later:
+            message = (
+                f"changes on {', '.join(map(str, later))}, but on chain only a vote changes the governor; "
+                "use a proposal, or run with --chain off"
+            )
+            problems.append(Problem(message, path, str(parameter.place)))
+    if problems:
+        raise InputError(problems)
 
 
 def _bucket(role: str, schedule: Schedule, unit: int) -> BucketSpec:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from models.governance import ProposalState, Timetable
 from sim.chain.abi import Reverted
+from sim.chain.actions import proposal_calls
 from sim.chain.clients.governor import QUORUM_DENOMINATOR, Call, Support
 from sim.chain.cohorts import Cohorts, Votes, refine
 from sim.governance_gateway import Ballot, Electorate, GatewayError, Outcome, ParameterSet, Submission
@@ -207,7 +208,7 @@ class ChainGateway:
 
     def _submit(self, submission: Submission) -> Timetable | None:
         self._check_rules(submission)
-        record = _Record(submission, calls=self._calls(submission))
+        record = _Record(submission, calls=proposal_calls(self._d, submission.actions))
         record.text = f"{submission.title} (proposal {submission.key})"
         proposer = self._witness.book.address(f"voters/{submission.proposer}")
         try:
@@ -230,29 +231,6 @@ class ChainGateway:
                 f"proposal {submission.key}: delay, period and threshold are {ours} here,"
                 f" {theirs} in the governor"
             )
-
-    def _calls(self, submission: Submission) -> tuple[Call, ...]:
-        """Return the calls of a proposal; one that changes nothing pays the timelock nothing."""
-        calls: list[Call] = []
-        for path, values in submission.actions:
-            calls.append(Call(self._d.parameters.address, self._d.parameters.set_calldata(path, values)))
-            calls += self._setting(path, values)
-        return tuple(calls) or (Call(self._d.timelock.address, b""),)
-
-    def _setting(self, path: str, values: tuple[int, ...]) -> list[Call]:
-        """Return the setter of the governor or the timelock that a path stands for."""
-        governor, timelock, unit = self._d.governor, self._d.timelock, self._d.spec.unit_wei
-        setters = {
-            "governance.delay": (governor, "setVotingDelay", 1),
-            "governance.period": (governor, "setVotingPeriod", 1),
-            "governance.threshold": (governor, "setProposalThreshold", unit),
-            "governance.quorum": (governor, "updateQuorumNumerator", QUORUM_DENOMINATOR // BPS),
-            "governance.timelock": (timelock, "updateDelay", 1),
-        }
-        if path not in setters:
-            return []
-        contract, function, scale = setters[path]
-        return [Call(contract.address, contract.abi.encode_call(function, values[0] * scale))]
 
     def _grouped(self, ballots: tuple[Ballot, ...]) -> tuple[Votes, ...]:
         """Return voters and votes, the largest singly and the rest by class and choice."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sim.chain.clients.governor import Call, ProposalState, Support, Tally
+from models.governance import ProposalState
+from sim.chain.clients.governor import Call, Support, Tally
 from sim.chain.clients.parameters import ParameterChange
 
 if TYPE_CHECKING:

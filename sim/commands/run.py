@@ -139,7 +139,7 @@ def tell_result(done: Run, head: Headline, page: Path, as_json: bool) -> None:
     from rich.console import Console
 
     from sim.report.screen import WIDE, headline_table
-    from sim.report.sections import footer_text
+    from sim.report.sections import footer_text, row_notes
     from sim.report.verdict import verdict, warnings
 
     console = Console(width=None if sys.stdout.isatty() else WIDE)
@@ -147,7 +147,7 @@ def tell_result(done: Run, head: Headline, page: Path, as_json: bool) -> None:
     console.print(verdict(head), highlight=False)
     for text in warnings(done.manifest):
         console.print(f"Warning: {text}", style="yellow", highlight=False)
-    console.print(f"Row 6: {head.serving}", highlight=False)
+    console.print(row_notes(head), highlight=False)
     console.print(footer_text(head.footer), highlight=False)
     console.print(f"Report: {page}", highlight=False, soft_wrap=True)
 

@@ -75,17 +75,25 @@ def cover(metrics: pl.DataFrame, note: Note) -> go.Figure:
 
 def demand(metrics: pl.DataFrame, note: Note) -> go.Figure:
     """Return fee demand, unlock supply and outside inflow on one log axis, each where it is positive."""
-    import polars as pl
-
     figure = blank(
         "Fee demand against unlock supply", note, y="USD per day, mean of 30 days (log)", height=460
     )
     smooth = smoothed(metrics, DEMAND, SMOOTH_DAYS)
     for (column, label), colour in zip(DEMAND.items(), SERIES, strict=False):
-        band = bands(smooth, column, (5, 50, 95)).filter(pl.col("p05") > 0)
-        if band.height:
-            add_fan(figure, band, colour, label)
+        for part in _positive_parts(bands(smooth, column, (5, 50, 95))):
+            known = {trace.name for trace in figure.data}
+            add_fan(figure, part, colour, label)
+            figure.data[-1].showlegend = label not in known
     return plain_log(figure) if figure.data else unknown(figure, "nothing was paid or sold in any run")
+
+
+def _positive_parts(band: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return the stretches of days on which the lowest quantile is above zero, so that no line spans a gap."""
+    import polars as pl
+
+    positive = pl.col("p05") > 0
+    numbered = band.with_columns((positive != positive.shift(1)).fill_null(True).cum_sum().alias("part"))
+    return numbered.filter(positive).partition_by("part", maintain_order=True, include_key=False)
 
 
 def split(metrics: pl.DataFrame, note: Note) -> go.Figure:

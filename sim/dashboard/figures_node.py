@@ -59,43 +59,33 @@ def decode(rows: Rows, fit: StepFit, rank: int, context: int, note: str) -> go.F
     note
         What the figure rests on; stands below the title.
     """
-    import plotly.graph_objects as go
-
     title = f"Decode speed, rank {rank}, context {context}"
     figure = blank(title, note, y="output tokens per second", x="batch, requests (log)")
     own = [row for row in rows if row["context"] == context and row["rank"] in (0, rank)]
     for mix, colour in zip(_MIXES, SERIES, strict=False):
         mine = sorted((row for row in own if _mix(row) == mix), key=lambda row: row["batch"])
-        if not mine:
-            continue
-        batches = np.array([row["batch"] for row in mine], np.float64)
-        distinct = np.array([row["distinct_adapters"] for row in mine], np.float64)
-        ranks = np.array([row["rank"] for row in mine], np.float64)
-        fitted = 1e3 * batches / step_time_ms(fit, batches, distinct, ranks, context)
-        figure.add_trace(
-            go.Scatter(
-                x=batches.tolist(),
-                y=[row["tok_s"] for row in mine],
-                mode="markers",
-                name=mix,
-                marker={"color": colour, "size": 9},
-            )
-        )
-        figure.add_trace(
-            go.Scatter(
-                x=batches.tolist(),
-                y=fitted.tolist(),
-                mode="lines",
-                name="fit",
-                line={"color": colour, "width": 2},
-                showlegend=False,
-            )
-        )
+        if mine:
+            _add_measured(figure, mine, fit, mix, colour)
     if not figure.data:
         return unknown(figure, "the profile has no such rows")
     sizes = sorted({row["batch"] for row in own})
     figure.update_xaxes(type="log", tickvals=sizes, ticktext=[str(size) for size in sizes])
     return from_zero(figure)
+
+
+def _add_measured(figure: go.Figure, rows: Rows, fit: StepFit, name: str, colour: str) -> None:
+    """Draw measured points and the fitted line through the same batches."""
+    import plotly.graph_objects as go
+
+    columns = ("batch", "distinct_adapters", "rank", "context")
+    batch, distinct, rank, context = (np.array([row[c] for row in rows], np.float64) for c in columns)
+    fitted = 1e3 * batch / step_time_ms(fit, batch, distinct, rank, context)
+    x, measured = batch.tolist(), [row["tok_s"] for row in rows]
+    dots, line = {"color": colour, "size": 9}, {"color": colour, "width": 2}
+    figure.add_trace(go.Scatter(x=x, y=measured, mode="markers", name=name, marker=dots))
+    figure.add_trace(
+        go.Scatter(x=x, y=fitted.tolist(), mode="lines", name="fit", line=line, showlegend=False)
+    )
 
 
 def calibration(rows: Rows, fit: StepFit, note: str) -> go.Figure:

@@ -34,11 +34,26 @@ PARTIES = {
     "model owners": CLASSES["builders"], "data contributors": CLASSES["contributors"],
 }  # fmt: skip
 """Colour of each pot and of each party to a fee."""
-WIDE = 500
-"""Ratio of largest to smallest from which a log axis has whole decades only."""
+NARROW, WIDE = 8, 500
+"""Ratios of largest to smallest value up to which a log axis chooses its ticks, and from which it has decades."""
 DAILY = "date (daily values)"
 MONTHLY = "date (month ends)"
-_GRID = "#e9ecef"
+_LAYOUT: dict[str, Any] = {
+    "title": {
+        "x": 0, "xref": "paper", "yref": "container", "y": 0.97, "yanchor": "top", "font": {"size": 16},
+        "subtitle": {"font": {"size": 12, "color": NEUTRAL}},
+    },
+    "margin": {"l": 70, "r": 20, "t": 70, "b": 95},
+    "font": {"family": "Source Sans, DejaVu Sans, sans-serif", "size": 13, "color": "#212529"},
+    "plot_bgcolor": "white",
+    "paper_bgcolor": "white",
+    "hovermode": "x unified",
+    "legend": {
+        "orientation": "h", "x": 0, "y": 0.01, "yref": "container", "yanchor": "bottom", "traceorder": "normal",
+    },
+    "xaxis": {"showgrid": False, "linecolor": LINE, "ticks": "outside", "automargin": True},
+    "yaxis": {"gridcolor": "#e9ecef", "zerolinecolor": "#adb5bd", "automargin": True},
+}  # fmt: skip
 
 
 def blank(title: str, note: Note | str, *, y: str, x: str = DAILY, height: int = 420) -> go.Figure:
@@ -57,40 +72,11 @@ def blank(title: str, note: Note | str, *, y: str, x: str = DAILY, height: int =
     """
     import plotly.graph_objects as go
 
+    figure = go.Figure(layout={**_LAYOUT, "height": height})
     said = note if isinstance(note, str) else note.text
-    figure = go.Figure()
-    figure.update_layout(
-        title={
-            "text": f"<b>{title}</b>",
-            "subtitle": {"text": said, "font": {"size": 12, "color": NEUTRAL}},
-            "x": 0,
-            "xref": "paper",
-            "yref": "container",
-            "y": 0.97,
-            "yanchor": "top",
-            "font": {"size": 16},
-        },
-        height=height,
-        margin={"l": 70, "r": 20, "t": 70, "b": 95},
-        font={"family": "Source Sans, DejaVu Sans, sans-serif", "size": 13, "color": "#212529"},
-        plot_bgcolor="white",
-        paper_bgcolor="white",
-        hovermode="x unified",
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "y": 0.01,
-            "yref": "container",
-            "yanchor": "bottom",
-            "traceorder": "normal",
-        },
-    )
-    figure.update_xaxes(
-        title={"text": x, "standoff": 8}, showgrid=False, linecolor=LINE, ticks="outside", automargin=True
-    )
-    figure.update_yaxes(
-        title={"text": y, "standoff": 12}, gridcolor=_GRID, zerolinecolor="#adb5bd", automargin=True
-    )
+    figure.update_layout(title={"text": f"<b>{title}</b>", "subtitle": {"text": said}})
+    figure.update_xaxes(title={"text": x, "standoff": 8})
+    figure.update_yaxes(title={"text": y, "standoff": 12})
     return figure
 
 
@@ -123,10 +109,11 @@ def from_zero(figure: go.Figure) -> go.Figure:
 
 
 def plain_log(figure: go.Figure) -> go.Figure:
-    """Give a figure a log y axis with plain numbers: 1, 2, 5 within few decades, else 1, 10, 100."""
+    """Give a figure a log y axis with plain numbers: ticks at 1, 2, 5, or at decades alone over a wide range."""
     heights = [float(y) for trace in figure.data for y in trace.y or () if y is not None and y > 0]
-    wide = bool(heights) and max(heights) > WIDE * min(heights)
-    figure.update_yaxes(type="log", dtick=1 if wide else "D2", tickformat=",~f")
+    ratio = max(heights) / min(heights) if heights else 1.0
+    dtick = None if ratio < NARROW else "D2" if ratio < WIDE else 1
+    figure.update_yaxes(type="log", dtick=dtick, tickformat=",~f")
     return figure
 
 

@@ -45,15 +45,12 @@ def choose_run() -> None:
     if not complete:
         st.sidebar.caption(f"No complete run in {runs_folder()}.")
         return
-    if st.session_state.get(RUN_KEY) not in complete:
-        st.session_state.pop(RUN_KEY, None)
+    asked = st.session_state.get(RUN_KEY, st.query_params.get(RUN_KEY))
+    st.session_state[RUN_KEY] = asked if asked in complete else complete[0]
     st.sidebar.selectbox(
-        "Run",
-        complete,
-        key=RUN_KEY,
-        bind="query-params",
-        help="Every page shows this run; the newest comes first.",
+        "Run", complete, key=RUN_KEY, help="Every page shows this run; the newest comes first."
     )
+    st.query_params[RUN_KEY] = st.session_state[RUN_KEY]
 
 
 def chosen_entry() -> Entry | None:

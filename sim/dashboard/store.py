@@ -13,6 +13,7 @@ from typing import Any
 
 from models.errors import InputError
 from sim.experiment.execute import RUNS
+from sim.report.text import DASH
 from sim.results.lock import LOCK_FILE
 from sim.results.manifest import MANIFEST, Manifest
 
@@ -105,17 +106,22 @@ def listing(found: list[Entry]) -> list[dict[str, Any]]:
         if manifest is not None:
             row |= {
                 "scenario": manifest.scenario or manifest.name, "from": manifest.start, "days": manifest.days,
-                "runs": manifest.runs, "agents": manifest.agents, "seed": manifest.seed,
+                "runs": manifest.runs, "agents": manifest.agents,
                 "chain": "executed" if manifest.chain.executed else "off",
-                "checks": _checks(one, manifest), "wall time, s": manifest.timing.wall_s or None,
+                "checks": _checks(one, manifest), "wall time": _wall_time(manifest),
             }  # fmt: skip
-        rows.append(row | {"problem": one.problem})
+        rows.append(row)
     return rows
+
+
+def _wall_time(manifest: Manifest) -> str:
+    seconds = manifest.timing.wall_s
+    return f"{seconds:,.0f} s" if seconds else DASH
 
 
 def _checks(one: Entry, manifest: Manifest) -> str:
     if one.status != "complete":
-        return "–"
+        return DASH
     if manifest.reconciled:
         return "residual 0 gwei" + (", chain 0 wei" if manifest.chain.executed else "")
     return f"residual {manifest.conservation_residual_gwei} gwei, chain {manifest.chain.max_abs_diff_wei} wei"

@@ -4,7 +4,9 @@ Rules decided here. On the first day of a month an audit looks for copied data, 
 month's weights are fixed: a DataNet's share of each query class from the influence profile, divided inside
 the DataNet by the value of each cluster (policy in `models/attribution.py`). Every day the pots of all
 classes are divided by them. The part of answers on which no data had influence goes to the treasury. Found
-copiers are paid nothing more and slashed once.
+copiers are paid nothing more and slashed once; where the slash goes to the challenger, that is the owner whose
+dispute over the copy is open, and the treasury where nobody disputed it. Whoever loses a dispute pays: the bond
+goes back to an owner who was right, and otherwise to the accused.
 """
 
 from __future__ import annotations
@@ -69,45 +71,60 @@ def _punish(world: World, economy: Economy, guilty: Bool) -> None:
     part = slashed(
         world.agent_balance("stake", "contributors"), on(world, "attribution.slash.duplicate"), guilty
     )
-    target = "burned.l2" if economy.scenario.attribution.slash.to == "burn" else "treasury.l2"
-    move(world, "A2", at("stake", "contributors"), at(target), part)
+    to = economy.scenario.attribution.slash.to
+    stake = at("stake", "contributors")
+    if to == "challenger":
+        challenged = np.where(world.usage.dispute_day > 0, part, 0)
+        part = part - challenged
+        wallet = at("wallet.l2", "contributors")
+        move(world, "A2", stake, wallet, challenged, received=_by_owner(world, challenged))
+    move(world, "A2", stake, at("burned.l2" if to == "burn" else "treasury.l2"), part)
 
 
 def _open_disputes(world: World, economy: Economy) -> None:
-    """Let owners of copied data put up a bond and ask for a decision (flow A3)."""
+    """Let owners of copied data put up a bond for each copy and ask for a decision (flow A3).
+
+    Who cannot pay the bond of all their disputes divides what the wallet holds among them.
+    """
     usage, terms = world.usage, economy.scenario.attribution.dispute
     asking = _uniform(world, economy, Decision.CONTRIBUTOR_DISPUTE) < float(terms.rate.value)
     disputed = _hidden(world) & asking & (usage.dispute_day == 0)
     if not disputed.any():
         return
     usage.dispute_day[disputed] = world.day + terms.window.value.days
-    wallet = world.agent_balance("wallet.l2", "contributors")
-    bond = np.where(_owners(world, disputed), np.minimum(wallet, int(terms.bond.value)), 0)
-    move(world, "A3", at("wallet.l2", "contributors"), at("bond", "contributors"), bond)
+    owned = _by_owner(world, disputed.astype(np.int64))
+    each = world.agent_balance("wallet.l2", "contributors") // np.maximum(owned, 1)
+    each = np.take_along_axis(np.minimum(each, int(terms.bond.value)), usage.contributors.origin, axis=1)
+    usage.dispute_bond[disputed] = each[disputed]
+    paid = _by_owner(world, np.where(disputed, usage.dispute_bond, 0))
+    move(world, "A3", at("wallet.l2", "contributors"), at("bond", "contributors"), paid)
 
 
-def _owners(world: World, disputed: Bool) -> Bool:
-    """Return whose data the disputed contributors copied."""
-    out = np.zeros_like(disputed)
-    run, copier = np.nonzero(disputed)
-    out[run, world.usage.contributors.origin[run, copier]] = True
+def _by_owner(world: World, amounts: Int) -> Int:
+    """Return amounts that stand at copiers added up at those whose data they copied, (runs, contributors)."""
+    out = np.zeros_like(amounts)
+    run, copier = np.nonzero(amounts)
+    np.add.at(out, (run, world.usage.contributors.origin[run, copier]), amounts[run, copier])
     return out
 
 
 def _decide_disputes(world: World, economy: Economy) -> None:
-    """Decide what falls due today; an owner gets the bond back when none of their disputes is open."""
+    """Decide what falls due today: bonds go back to owners who were right, the others to the accused (flow A3)."""
     usage = world.usage
     due = usage.dispute_day == world.day
     if world.day == 0 or not due.any():
         return
-    usage.dispute_day[due] = 0
     found = _uniform(world, economy, Decision.CONTRIBUTOR_DISPUTE) < float(
         economy.scenario.attribution.detection.value
     )
     _punish(world, economy, due & found & ~usage.detected)
-    waiting = _owners(world, usage.dispute_day > 0)
-    bond = np.where(waiting, 0, world.agent_balance("bond", "contributors"))
-    move(world, "A3", at("bond", "contributors"), at("wallet.l2", "contributors"), bond)
+    won = np.where(due & usage.detected, usage.dispute_bond, 0)
+    lost = np.where(due & ~usage.detected, usage.dispute_bond, 0)
+    usage.dispute_day[due] = 0
+    usage.dispute_bond[due] = 0
+    bond, wallet = at("bond", "contributors"), at("wallet.l2", "contributors")
+    move(world, "A3", bond, wallet, _by_owner(world, won))
+    move(world, "A3", bond, wallet, _by_owner(world, lost), received=lost)
 
 
 def _weigh(world: World, economy: Economy) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.fees import Split, SplitRule, pay_operators, split, split_bounds, token_fee
 from models.operators import claim_gwei
+from sim.identities import IdentityBroken
 from sim.ledger import at, move
 from sim.payouts import credit
 from sim.rates import Rates, rate_gwei, rates_of, split_rule
@@ -38,7 +39,7 @@ ACCOUNT_OF = {
 """Where each part of a bill is booked."""
 
 
-class SplitBroken(RuntimeError):  # noqa: N818 - named after what happened
+class SplitBroken(IdentityBroken):
     """A part of the day's bills went where no split of them can have put it."""
 
 

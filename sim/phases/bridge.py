@@ -147,7 +147,7 @@ def _withdraw_treasury(world: World, economy: Economy) -> None:
 def _refill_fast_exits(world: World, economy: Economy) -> None:
     """Give the provider its first inventory, and bring home what collected on L2 (flow X4)."""
     first = int(economy.scenario.bridge.fast_exit.inventory.value)
-    if world.day == 0:
+    if world.day == 0 and economy.genesis:
         amount = np.minimum(np.int64(first), world.world_balance("market_maker"))
         move(world, "X4", at("market_maker"), at("fastbridge.l1"), amount)
         return

@@ -51,7 +51,7 @@ def _affordable(world: World, wanted: Int) -> Int:
 def _airdrops(world: World, economy: Economy) -> None:
     emission = economy.scenario.emission
     today = economy.date_of(world.day)
-    initial = int(emission.initial_holders.value) if world.day == 0 else 0
+    initial = int(emission.initial_holders.value) if world.day == 0 and economy.genesis else 0
     dropped = (
         sum(int(amount) for start, amount in emission.airdrops.values if start == today)
         if emission.airdrops

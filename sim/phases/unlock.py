@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def unlocked_today(economy: Economy, role: str, day: int) -> int:
     """Return what buckets of `role` release on `day`, gwei."""
     path = economy.vested[role]
-    return int(path[day]) - (int(path[day - 1]) if day else 0)
+    return int(path[day]) - (int(path[day - 1]) if day else economy.vested_before[role])
 
 
 def advance(world: World, economy: Economy) -> None:
@@ -40,7 +40,7 @@ def advance(world: World, economy: Economy) -> None:
     liquidity = unlocked_today(economy, "liquidity", world.day) * everyone
     wanted = (
         np.maximum(world.market.venue_target - world.world_balance("venue"), 0)
-        if world.day == 0
+        if world.day == 0 and economy.genesis
         else 0 * everyone
     )
     to_venue = np.minimum(liquidity, wanted)

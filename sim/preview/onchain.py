@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
 
+from models.governance import ProposalState
 from sim.scenario.governed import GOVERNED
 
 if TYPE_CHECKING:
@@ -91,17 +92,13 @@ class _Rehearsal:
 
     def run(self) -> dict[str, Any]:
         """Propose, vote, queue and execute; return what happened."""
+        from sim.chain.actions import proposal_calls
         from sim.chain.addresses import address_of
-        from sim.chain.clients.governor import Call, ProposalState, Support
+        from sim.chain.clients.governor import Support
 
-        parameters, governor, voter = (
-            self.deployment.parameters,
-            self.deployment.governor,
-            address_of(PROPOSER),
-        )
-        calls = tuple(
-            Call(parameters.address, parameters.set_calldata(action.path, action.encoded))
-            for action in self.proposal.actions
+        governor, voter = self.deployment.governor, address_of(PROPOSER)
+        calls = proposal_calls(
+            self.deployment, [(action.path, action.encoded) for action in self.proposal.actions]
         )
         self._electorate(voter)
         self.l2.set_time(self.noon)
@@ -137,6 +134,8 @@ class _Rehearsal:
         self._note("delegate", self.deployment.gopen.delegate(voter, voter))
 
     def _result(self, calls: tuple[Any, ...], receipt: Receipt, eta: int) -> dict[str, Any]:
+        from sim.chain.actions import setting_in_force
+
         parameters = self.deployment.parameters
         changes = parameters.changes(receipt)
         asked = {action.path: action.encoded for action in self.proposal.actions}
@@ -154,11 +153,11 @@ class _Rehearsal:
         least = rules.delay_s + rules.period_s + rules.timelock_s
         took = eta - self.noon
         self._check("takes delay, period and timelock", took >= least, f"{took} s; the rules take {least} s")
-        for name in (n for n in asked if n.startswith("governance.")):
-            text = (
-                f"{name}: the store is set; the governor's own setting needs a call of the governor beside it"
-            )
-            self.checks.append({"check": "governor's settings", "status": WARNING, "detail": text})
+        for name, values in asked.items():
+            setting = setting_in_force(self.deployment, name)
+            if setting is not None:
+                detail = f"{setting} in the governor or the timelock"
+                self._check(f"{name} holds in the contract itself", (setting,) == values, detail)
         return {
             "transactions": self.transactions,
             "state_changes": [_change(change.name, change.old, change.new) for change in changes],

@@ -11,25 +11,30 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from models.parameters import CLASSES
-from sim.experiment.statistics import mean_interval, paired_difference, spread
+from sim.experiment.statistics import MeanInterval, mean_interval, paired_difference, spread
 from sim.observables import BY_NAME, OBSERVABLES
 from sim.report import figures_market
 from sim.report.blocks import Block, Code, Heading, Paragraph, Picture, Table
 from sim.report.evidence import evidence_of
 from sim.report.headline import day_of
 from sim.report.style import Note
-from sim.report.text import GWEI_PER_TOKEN, interval, number
+from sim.report.text import ABOUT_ZERO, GWEI_PER_TOKEN, interval, number
 
 if TYPE_CHECKING:
     import polars as pl
 
     from sim.results.reader import Run
 
-COMPARED = (
-    "price_usd", "usage_cover", "circulating_gwei", "contributor_income_median_usd", "operator_margin",
-    "treasury_gwei", "turnout_gopen",
-)  # fmt: skip
-"""Observables whose difference between a run and its twin is shown."""
+COMPARED = {
+    "price_usd": "price",
+    "usage_cover": "usage cover",
+    "circulating_gwei": "circulating supply",
+    "contributor_income_median_usd": "contributor's income, median",
+    "operator_margin": "operator margin over cost",
+    "treasury_gwei": "treasury",
+    "turnout_gopen": "turnout of GOPEN, last vote",
+}
+"""Observables whose difference between a run and its twin is shown, with short labels."""
 TWIN_WORDS = {
     "no_unlock": "investors' and team's tokens stay locked",
     "no_outside_inflow": "no outside net inflow",
@@ -38,8 +43,6 @@ TWIN_WORDS = {
 
 def sensitivity_blocks(run: Run, as_of: date) -> list[Block]:
     """Return what the counterfactual twins differ by, run by run."""
-    import polars as pl
-
     blocks: list[Block] = [Heading("Sensitivity")]
     names = run.manifest.twins.names
     if not names or not run.twins.height:
@@ -47,38 +50,49 @@ def sensitivity_blocks(run: Run, as_of: date) -> list[Block]:
             Paragraph("The scenario asks for no twins: set runs.twins to see what unlocks and inflow do.")
         )
         return blocks
-    last = run.start + timedelta(days=run.manifest.days)
-    rows = [
-        _difference_row(run, run.twins.filter(pl.col("twin") == twin), twin, column, day)
-        for twin in names
-        for column in COMPARED
-        for day in dict.fromkeys((as_of, last))
-    ]
-    columns = (
-        "switched off", "number", "unit", "date", "mean difference", "95 % interval of the mean", "5 to 95 %",
-        "runs",
-    )  # fmt: skip
-    caption = "Run less its twin: what the mechanism adds, with the same luck on both sides"
-    blocks.append(Table(columns, tuple(rows), caption))
+    days = tuple(dict.fromkeys((as_of, run.start + timedelta(days=run.manifest.days))))
+    blocks += [_twin_table(run, twin, days) for twin in names]
     twin_note = Note(run.manifest.twins.runs, evidence_of(run.parameters, ["price_usd"]))
-    words = "; ".join(f"{name}: {TWIN_WORDS.get(name, name)}" for name in names)
     picture = figures_market.twins(run.metrics, run.twins, twin_note)
-    blocks.append(Picture("twins", picture, f"Median and 5 to 95 %. {words}."))
+    blocks.append(
+        Picture("twins", picture, "Median and 5 to 95 % of the price, with and without each mechanism.")
+    )
     return blocks
 
 
-def _difference_row(run: Run, other: pl.DataFrame, twin: str, column: str, day: date) -> tuple[str, ...]:
+def _twin_table(run: Run, twin: str, days: tuple[date, ...]) -> Table:
+    """Return a twin's differences: a row for each number, the dates side by side."""
+    import polars as pl
+
+    other = run.twins.filter(pl.col("twin") == twin)
+    rows = tuple(_difference_row(run, other, column, days) for column in COMPARED)
+    dated = [text for day in days for text in (f"{day}: mean (95 % interval)", "5 to 95 %")]
+    words = TWIN_WORDS.get(twin, twin)
+    caption = f"{twin}: {words}. Run less twin over {run.manifest.twins.runs} runs: what the mechanism adds"
+    return Table(("number", "unit", *dated), rows, caption)
+
+
+def _difference_row(run: Run, other: pl.DataFrame, column: str, days: tuple[date, ...]) -> tuple[str, ...]:
     observable = BY_NAME[column]
-    difference = paired_difference(run.metrics, other, column, day_of(run, column, day))
-    if column.endswith("_gwei"):
-        difference = difference / GWEI_PER_TOKEN
-    mean, range_ = mean_interval(difference), spread(difference)
-    unit = "" if observable.unit == "share" else observable.unit
-    return (
-        twin, observable.label, unit, str(day), number(mean.mean, observable.unit),
-        interval(mean.low, mean.high, observable.unit), interval(range_.p05, range_.p95, observable.unit),
-        str(mean.n),
-    )  # fmt: skip
+    cells = []
+    for day in days:
+        difference = paired_difference(run.metrics, other, column, day_of(run, column, day))
+        if column.endswith("_gwei"):
+            difference = difference / GWEI_PER_TOKEN
+        mean, range_ = mean_interval(difference), spread(difference)
+        cells += [
+            _mean_text(mean, observable.unit),
+            interval(range_.p05, range_.p95, observable.unit),
+        ]
+    unit = "percentage points" if observable.unit == "share" else observable.unit
+    return (COMPARED[column], unit, *cells)
+
+
+def _mean_text(mean: MeanInterval, unit: str) -> str:
+    between = interval(mean.low, mean.high, unit)
+    if between == ABOUT_ZERO or mean.low == mean.high:
+        return between if between == ABOUT_ZERO else number(mean.mean, unit)
+    return f"{number(mean.mean, unit)} ({between})"
 
 
 def assumption_blocks(run: Run) -> list[Block]:

@@ -1,7 +1,7 @@
 """Document: the whole report of a run directory.
 
-Rule decided here: the order of a report (verdict, headline, gains and losses, treasury and supply,
-governance, serving, sensitivity, assumptions, parameters, missing columns, reproduction), and that it is
+Rule decided here: the order of a report (verdict, headline, payees, gains and losses, treasury and supply,
+governance, serving, chain, sensitivity, assumptions, parameters, missing columns, reproduction), and that it is
 written from the run directory alone: the engine is not needed to read a run.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from sim.report import appendix, html, markdown, sections
+from sim.report import appendix, html, markdown, paid, proof, sections
 from sim.report.blocks import Block, Paragraph
 from sim.report.headline import Headline, headline
 from sim.report.verdict import verdict, warnings
@@ -32,10 +32,12 @@ def report_blocks(run: Run, head: Headline) -> list[Block]:
         Paragraph(verdict(head), "verdict"),
         *(Paragraph(text, "warning") for text in warnings(run.manifest)),
         *sections.headline_blocks(head),
+        *paid.paid_blocks(run, head.as_of),
         *sections.people_blocks(run, head.as_of),
         *sections.supply_blocks(run),
         *sections.governance_blocks(run),
         *sections.serving_blocks(run),
+        *proof.proof_blocks(run),
         *appendix.sensitivity_blocks(run, head.as_of),
         *appendix.assumption_blocks(run),
         *appendix.parameter_blocks(run),

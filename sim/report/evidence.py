@@ -1,11 +1,13 @@
 """Evidence: which class a published number has.
 
 Rule decided here: a number is as good as its weakest input. For each observable this table names the parts of
-the scenario that it depends on; what is not listed depends on everything, because behaviour moves it.
+the scenario that it depends on; what is not listed depends on everything, because behaviour moves it. A switch
+that is off on every date, such as a burn of 0 %, is no input: the number is what it is without the mechanism.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from models.parameters import CLASSES
@@ -13,19 +15,22 @@ from sim.results.reader import ParameterRow
 
 EVERYTHING = ("",)
 _TOKEN = ("token",)
+SWITCHES = ("fees.burn", "market.buyback")
+"""Parameters that are no input while they are off."""
 _SERVING = ("serving", "demand", "agents.users", "agents.operators")
 INPUTS: Mapping[str, tuple[str, ...]] = {
     "locked_gwei": _TOKEN,
     "unlocked_gwei": _TOKEN,
     "unlock_flow_gwei": _TOKEN,
-    "circulating_tracker_gwei": (*_TOKEN, "fees.burn", "market.buyback"),
+    "total_supply_gwei": (*_TOKEN, *SWITCHES),
+    "circulating_tracker_gwei": (*_TOKEN, *SWITCHES),
     "serving_cost_usd_per_1m": _SERVING,
     "latency_p50_s": _SERVING,
     "latency_p95_s": _SERVING,
     "ttft_p95_s": _SERVING,
     "cache_hit_rate": _SERVING,
     "utilisation": _SERVING,
-    "fee_usd_per_1m": ("fees", "demand", "agents.users"),
+    "fee_usd_per_1m": ("fees.input", "fees.output", "demand.tokens"),
     "quorum_bps": ("governance.quorum",),
 }
 """Observable -> the sections or parameters that it depends on."""
@@ -52,15 +57,37 @@ def weakest(parameters: Iterable[ParameterRow], prefixes: Sequence[str] = EVERYT
     >>> weakest(rows, ["token"]), weakest(rows)
     ('documented', 'estimated')
     """
-    found = [row.evidence for row in parameters if any(_below(row.path, prefix) for prefix in prefixes)]
+    found = [
+        row.evidence
+        for row in parameters
+        if any(_below(row.path, prefix) for prefix in prefixes) and not _is_off(row)
+    ]
     return max(found, key=CLASSES.index, default=CLASSES[-1])
 
 
 def evidence_of(parameters: Iterable[ParameterRow], columns: Iterable[str]) -> str:
     """Return the weakest class among the inputs of some observables."""
-    prefixes = [prefix for column in columns for prefix in INPUTS.get(column, EVERYTHING)]
-    return weakest(parameters, prefixes)
+    rows = tuple(parameters)
+    prefixes = [prefix for column in columns for prefix in _inputs(rows, column)]
+    return weakest(rows, prefixes)
+
+
+def _inputs(parameters: Sequence[ParameterRow], column: str) -> tuple[str, ...]:
+    """Return what an observable depends on; fees that are quoted in the token follow the price, so everything."""
+    if column == "fee_usd_per_1m" and any(
+        "USD" not in row.value for row in parameters if row.path in ("fees.input", "fees.output")
+    ):
+        return EVERYTHING
+    return INPUTS.get(column, EVERYTHING)
 
 
 def _below(path: str, prefix: str) -> bool:
     return not prefix or path == prefix or path.startswith(f"{prefix}.")
+
+
+def _is_off(row: ParameterRow) -> bool:
+    """Return whether a switch is 0 on every date that the scenario gives."""
+    if not any(_below(row.path, switch) for switch in SWITCHES):
+        return False
+    values = [part.rpartition(": ")[2] for part in row.value.split("; ")]
+    return all(re.fullmatch(r"0(\.0+)?( .*)?", value) for value in values)

@@ -21,8 +21,10 @@ from models.calendar import add_months, month_index
 from models.errors import InputError
 from sim.experiment.statistics import Spread, spread
 from sim.observables import BY_NAME
-from sim.report.evidence import EVERYTHING, INPUTS, weakest
+from sim.report.evidence import evidence_of
+from sim.report.pots import first_pot_text
 from sim.report.text import GWEI_PER_TOKEN
+from sim.report.votes import ProposalOutcome, proposals
 from sim.results.reader import Run
 
 Float = NDArray[np.float64]
@@ -104,6 +106,10 @@ class Headline:
         The numbers in order.
     serving
         Profile behind row 6 and its date.
+    first_pot
+        Which pot is the first to be empty (row 7).
+    proposals
+        What became of the scenario's own proposals (row 8).
     footer
         What stands below.
     """
@@ -113,6 +119,8 @@ class Headline:
     runs: int
     lines: tuple[Line, ...]
     serving: str
+    first_pot: str
+    proposals: tuple[ProposalOutcome, ...]
     footer: Footer
 
     def line(self, key: str) -> Line:
@@ -216,10 +224,10 @@ _SOURCES = (
     _column(2, "circulating_gwei", "circulating supply"),
     _column(2, "float_gwei", "float (free wallets)"),
     _column(2, "circulating_tracker_gwei", "circulating as trackers print it"),
-    _column(3, "usage_cover", "usage cover: (fees + buyback) / unlocked tokens sold, 30 days, USD"),
+    _column(3, "usage_cover", "usage cover: (fees + buyback) / unlocked tokens sold, 30 days"),
     _column(4, "price_usd", "price"),
-    _monthly_sum(4, "outside_inflow_usd", "outside net inflow assumed, 30 days"),
-    _column(4, "holding_inflow_usd", "outside inflow that would have held the price, 30 days"),
+    _monthly_sum(4, "outside_inflow_usd", "outside net inflow assumed"),
+    _column(4, "holding_inflow_usd", "outside inflow that would have held the price"),
     _column(5, "contributor_income_median_usd", "contributor's income, median"),
     _column(5, "contributor_above_break_even", "contributors above break-even"),
     _column(5, "payout_top1_share", "payouts to the top 1 % of contributors"),
@@ -227,10 +235,10 @@ _SOURCES = (
     _column(6, "fee_usd_per_1m", "fee paid for tokens"),
     _column(6, "operator_margin", "operator margin over cost, 30 days"),
     _column(6, "latency_p95_s", "request latency, 95th percentile"),
-    _column(7, "first_empty_months", "months until the first pot is empty at the last 30 days' pace"),
-    _column(8, "quorum_rate", "probability that a vote reaches quorum (votes so far)"),
+    _column(7, "first_empty_months", "months until the first pot is empty, at the last 30 days' pace"),
+    _column(8, "quorum_rate", "probability that a vote reaches quorum"),
     _column(8, "turnout_gopen", "turnout of GOPEN, last vote"),
-    _column(8, "small_votes_share", "votes cast by small holders and contributors, last vote"),
+    _column(8, "small_votes_share", "small holders' and contributors' part of votes"),
 )  # fmt: skip
 
 
@@ -260,6 +268,8 @@ def headline(run: Run, as_of: date | None = None) -> Headline:
         runs=manifest.runs,
         lines=tuple(_line(run, source, reference, last) for source in _SOURCES),
         serving=_serving(run),
+        first_pot=first_pot_text(run, reference, day_of(run, "first_empty_months", reference)),
+        proposals=proposals(run),
         footer=Footer(
             residual_gwei=manifest.conservation_residual_gwei,
             chain_executed=manifest.chain.executed,
@@ -282,13 +292,12 @@ def default_as_of(run: Run) -> date:
 
 
 def _line(run: Run, source: _Source, reference: date, last: date) -> Line:
-    prefixes = [prefix for column in source.columns for prefix in INPUTS.get(column, EVERYTHING)]
     return Line(
         row=source.row,
         key=source.key,
         label=source.label,
         unit=source.unit,
-        evidence=weakest(run.parameters, prefixes),
+        evidence=evidence_of(run.parameters, source.columns),
         at=spread(source.values(run, reference)),
         last=spread(source.values(run, last)),
     )
@@ -316,6 +325,8 @@ def headline_object(head: Headline) -> dict[str, Any]:
             }
             for line in head.lines
         ],
+        "first_pot": head.first_pot,
+        "proposals": [{**asdict(one), "dates": [str(day) for day in one.dates or ()]} for one in head.proposals],
         "footer": asdict(head.footer),
     }  # fmt: skip
 

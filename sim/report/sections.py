@@ -16,11 +16,19 @@ from sim.report.evidence import evidence_of
 from sim.report.headline import Footer, Headline
 from sim.report.style import Note
 from sim.report.text import GWEI_PER_TOKEN, interval, number
+from sim.report.votes import proposals
 
 if TYPE_CHECKING:
     import polars as pl
 
     from sim.results.reader import Run
+
+
+EVENT_WORDS = {
+    "submitted": "submitted", "refused": "refused: too few votes", "voted": "voted on", "defeated": "defeated",
+    "queued": "passed and queued", "executed": "executed", "bound": "a changed parameter came into force",
+}  # fmt: skip
+"""Kinds of events in words, in the order of a proposal's life."""
 
 
 def note(run: Run, *columns: str) -> Note:
@@ -30,9 +38,10 @@ def note(run: Run, *columns: str) -> Note:
 
 def headline_blocks(head: Headline) -> list[Block]:
     """Return the headline table and what always stands below it."""
+    firsts = {line.row: line.key for line in reversed(head.lines)}
     rows = tuple(
         (
-            str(line.row),
+            str(line.row) if firsts[line.row] == line.key else "",
             line.label,
             "" if line.unit == "share" else line.unit,
             *_cells(line.at, line.unit),
@@ -42,16 +51,25 @@ def headline_blocks(head: Headline) -> list[Block]:
         for line in head.lines
     )
     columns = (
-        "#", "number", "unit", f"{head.as_of}: median", "5 to 95 %", f"{head.last}: median", "5 to 95 %",
-        "weakest input",
+        "#", "number", "unit", f"{head.as_of}", "5 to 95 %", f"{head.last}", "5 to 95 %", "weakest input",
     )  # fmt: skip
     caption = f"Median and 5 to 95 % of {head.runs} runs, on the reference date and on the last day"
     return [
         Heading("Headline"),
         Table(columns, rows, caption),
-        Paragraph(f"Row 6: {head.serving}."),
+        Paragraph(row_notes(head)),
         Paragraph(footer_text(head.footer)),
     ]
+
+
+def row_notes(head: Headline) -> str:
+    """Return what a reader must know of single rows."""
+    return (
+        "Row 3: fees and buyback of 30 days in USD over the sales of unlocked tokens. Row 4: inflows of 30 days. "
+        f"Row 6: {head.serving}; what a token costs also depends on how busy demand keeps the machines. "
+        f"Row 7: on {head.as_of} {head.first_pot}. "
+        "Row 8: quorum over the votes so far, turnout and parts of the last vote."
+    )
 
 
 def _cells(value: Spread, unit: str) -> tuple[str, str]:
@@ -111,11 +129,12 @@ def _groups_table(run: Run, as_of: date, *, deciles: bool) -> Table:
     ]
     columns = (
         "decile" if deciles else "class", "agents",
-        *(f"OPEN held {day}" for day in (*ends[:1], middle, *ends[-1:])), "change",
-        "5 to 95 %", f"income each, USD in the month to {middle}",
+        *(f"held {day}, OPEN" for day in (*ends[:1], middle, *ends[-1:])), "change", "5 to 95 %",
+        f"income each to {middle}, USD/month",
     )  # fmt: skip
-    caption = "Holders by decile of baseline holding" if deciles else "Classes of agents: holdings and income"
-    return Table(columns, tuple(rows), f"{caption}, median over runs", folded=deciles)
+    who = "Holders by decile of baseline holding" if deciles else "Classes of agents"
+    caption = f"{who}, median over runs; income leaves out payouts for data and models, which stand above"
+    return Table(columns, tuple(rows), caption, folded=deciles)
 
 
 def _group_cells(run: Run, own: pl.DataFrame, first: date, middle: date, last: date) -> tuple[str, ...]:
@@ -195,11 +214,18 @@ def governance_blocks(run: Run) -> list[Block]:
             "Turnout of the last vote against the quorum in force; votes that reached it and passed.",
         ),
     ]
+    blocks += [Paragraph(f"{outcome.text}.") for outcome in proposals(run)]
     if run.events.height:
         counted = [pl.len().alias("n"), pl.col("run").n_unique().alias("runs")]
-        kinds = run.events.group_by("kind").agg(*counted).sort("kind")
+        kinds = {kind: (n, runs) for kind, n, runs in run.events.group_by("kind").agg(*counted).iter_rows()}
         total = run.manifest.runs
-        rows = tuple((kind, number(n / total), f"{runs} of {total}") for kind, n, runs in kinds.iter_rows())
+        rows = tuple(
+            (words, number(kinds[kind][0] / total), f"{kinds[kind][1]} of {total}")
+            for kind, words in (
+                EVENT_WORDS | {kind: kind for kind in sorted({*kinds} - {*EVENT_WORDS})}
+            ).items()
+            if kind in kinds
+        )
         blocks.append(Table(("event", "per run", "runs with any"), rows, "What happened"))
     else:
         blocks.append(Paragraph("No proposal was made in any run."))

@@ -162,8 +162,8 @@ def trace(run: Run, metric: str, day: int, account: str = "") -> Trace:
         month_end=month_end,
         flows=_flows(run, month_end, flow_ids, account),
         balances=_balances(run, month_end, account) if account else (),
-        parameters=tuple(_in_force(row, when) for row in run.parameters if _under(row.path, prefixes)),
-        events=_executed(run, witness, day),
+        parameters=tuple(in_force(row, when) for row in run.parameters if _under(row.path, prefixes)),
+        events=executed_votes(run, witness, day),
     )
 
 
@@ -202,7 +202,7 @@ def _balances(run: Run, month_end: int | None, account: str) -> tuple[tuple[str,
     return tuple(at_end.select("account", "amount_gwei").iter_rows())
 
 
-def _in_force(row: ParameterRow, when: date) -> ParameterRow:
+def in_force(row: ParameterRow, when: date) -> ParameterRow:
     """Return a parameter with the one of its dated values that holds on a date."""
     pairs = [part.partition(": ") for part in row.value.split("; ")]
     try:
@@ -214,7 +214,8 @@ def _in_force(row: ParameterRow, when: date) -> ParameterRow:
     return ParameterRow(row.path, value, row.evidence, row.source, row.range, row.place)
 
 
-def _executed(run: Run, witness: int, day: int) -> tuple[EventRow, ...]:
+def executed_votes(run: Run, witness: int, day: int) -> tuple[EventRow, ...]:
+    """Return the executed votes of a run up to a day; votes that changed nothing are left out."""
     import polars as pl
 
     rows = run.events.filter(

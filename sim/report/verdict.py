@@ -1,8 +1,8 @@
-"""Verdict and warnings: what a reader must know who reads one sentence only.
+"""Verdict and warnings: what a reader must know who reads one paragraph only.
 
-Rule decided here: the sentence names usage cover and price with their intervals, the outside inflow that was
-assumed and the one that would have held the price; a warning is printed for whatever makes a number mean less
-than it seems.
+Rule decided here: the first sentence is the next month's unlock as a share of supply; usage cover, price with the
+outside inflow that was assumed and the one that would have held it, and votes follow, each with its interval. A
+warning is printed for whatever makes a number mean less than it seems.
 """
 
 from __future__ import annotations
@@ -21,24 +21,58 @@ SIZE_FACTOR = 2
 
 
 def verdict(head: Headline) -> str:
-    """Return the one-sentence verdict."""
-    cover = head.line("usage_cover")
+    """Return the verdict: what unlocks, who pays for it, what the price rests on, whether votes are valid."""
+    sentences = (
+        _unlock(head),
+        _usage(head),
+        _price(head),
+        _votes(head),
+        *(f"{proposal.text}." for proposal in head.proposals),
+        f"Intervals are 5 to 95 % of {head.runs} runs; weakest input: {head.line('price_usd').evidence}.",
+    )
+    return " ".join(sentences)
+
+
+def _unlock(head: Headline) -> str:
+    unlock, circulating, float_ = (
+        head.line(key) for key in ("next_unlock", "next_unlock_of_circulating", "next_unlock_of_float")
+    )
+    if not unlock.at.known:
+        return f"The calendar does not reach a month beyond {head.as_of}."
+    if unlock.at.p50 == 0:
+        return f"In the month after {head.as_of} nothing unlocks."
+    return (
+        f"In the month after {head.as_of}, {_median(unlock)} OPEN unlock: {_median(circulating)} of circulating "
+        f"supply ({_range(circulating)}) and {_median(float_)} of float ({_range(float_)})."
+    )
+
+
+def _usage(head: Headline) -> str:
+    cover = head.line("usage_cover").at
+    if not cover.known:
+        return "There is no usage cover: nothing that was unlocked has been sold."
+    return (
+        f"Fees and buyback pay for {number(cover.p50, 'share')} of the unlocked tokens that are sold "
+        f"({interval(cover.p05, cover.p95, 'share')})."
+    )
+
+
+def _price(head: Headline) -> str:
     price, assumed, holding = (
         head.line(key) for key in ("price_usd", "outside_inflow_usd", "holding_inflow_usd")
     )
-    if cover.at.known:
-        usage = (
-            f"On {head.as_of} fees and buyback pay for {_median(cover)} times the unlocked tokens "
-            f"that are sold ({_range(cover)})"
-        )
-    else:
-        usage = f"On {head.as_of} there is no usage cover: nothing that was unlocked has been sold"
     return (
-        f"{usage}; the price of {_median(price)} USD ({_range(price)}) rests on an outside inflow of "
-        f"{_median(assumed)} USD a month ({_range(assumed)}), and {_median(holding)} USD a month "
-        f"({_range(holding)}) would have held it flat. Intervals are 5 to 95 % of {head.runs} runs; "
-        f"weakest input: {price.evidence}."
+        f"The price of {_median(price)} USD ({_range(price)}) rests on an assumed outside inflow of "
+        f"{_median(assumed)} USD a month ({_range(assumed)}); {_median(holding)} USD a month "
+        f"({_range(holding)}) would have held it flat."
     )
+
+
+def _votes(head: Headline) -> str:
+    quorum = head.line("quorum_rate")
+    if not quorum.at.known:
+        return "No vote has been held by then."
+    return f"A vote reaches quorum with a probability of {_median(quorum)} ({_range(quorum)})."
 
 
 def _median(line: Line) -> str:

@@ -35,14 +35,24 @@ class ProfileFacts(_Part):
     model_params: int = 0
 
 
+class CallFacts(_Part):
+    """How often a contract was called in one way, counted from receipts and events, and the gas of it."""
+
+    contract: str
+    call: str
+    count: int
+    gas: int
+
+
 class ChainFacts(_Part):
-    """What the witness run executed on chain."""
+    """What the witness run executed on chain; `calls` is empty where nothing was counted."""
 
     executed: bool
     witness_run: int
     transactions: int = 0
     reconciled_epochs: int = 0
     max_abs_diff_wei: int = 0
+    calls: tuple[CallFacts, ...] = ()
 
 
 class Timing(_Part):

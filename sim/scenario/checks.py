@@ -21,11 +21,12 @@ from models.units import MICRO_USD_PER_USD
 from sim.scenario.buckets import ROLES
 from sim.scenario.governed import GOVERNED
 from sim.scenario.influence import influence_problem
+from sim.scenario.opening import read_opening
 from sim.scenario.problems import place_of
 from sim.scenario.proposal import AGENT_CLASSES
 from sim.scenario.tree import Map
 from sim.scenario.words import did_you_mean
-from sim.schedules import schedule_of
+from sim.schedules import schedule_of, schedules_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,10 @@ def _dates(parts: Parts, token: Any, start: date) -> Iterator[Problem]:
         yield parts.problem(
             f"TGE {tge} is after the start {start}; a run starts on the TGE or later", "token.tge"
         )
+    if tge == start and "initial" in parts.tree:
+        yield parts.problem(
+            f"the start {start} is the TGE, before which nothing exists; leave this out", "initial"
+        )
     for name, bucket in token.buckets.items():
         if bucket.start is not None and bucket.start < tge:
             path = f"token.buckets.{name}.start"
@@ -111,6 +116,20 @@ def _dates(parts: Parts, token: Any, start: date) -> Iterator[Problem]:
                 yield parts.problem(
                     f"begins on {day}, before the bucket's start", f"token.buckets.{name}.table"
                 )
+
+
+@_needs("token", "start", "initial")
+def _opening(parts: Parts, token: Any, start: date, initial: Path | None) -> Iterator[Problem]:
+    if initial is None or (token.tge or start) >= start:
+        return
+    try:
+        schedules_of(token, start)
+    except InputError:
+        return  # said by the check of the calendars
+    try:
+        read_opening(initial, token, start)
+    except InputError as error:
+        yield from error.problems
 
 
 @_needs("token", "emission")
@@ -133,7 +152,7 @@ def _community(parts: Parts, token: Any, emission: Any) -> Iterator[Problem]:
 @_needs("token", "market")
 def _depth(parts: Parts, token: Any, market: Any) -> Iterator[Problem]:
     bucket = next((b for b in token.buckets.values() if b.role == "liquidity"), None)
-    if bucket is None:
+    if bucket is None or "initial" in parts.tree:  # an opening table says what the pool holds
         return
     micro_usd = round(market.depth_2pct.value * MICRO_USD_PER_USD)
     units_per_token = 10**token.ledger_decimals

@@ -143,10 +143,10 @@ class MinClaim(Section):
 
 
 class Slash(Section):
-    """Part of a stake lost for a proven duplicate, and who gets it."""
+    """Part of a stake lost for a proven duplicate, and who gets it; nobody challenged what an audit found."""
 
     duplicate: ShareP
-    to: Annotated[str, choice("treasury", "burn")]
+    to: Annotated[str, choice("treasury", "burn", "challenger")]
 
 
 class Dispute(Section):

@@ -7,6 +7,7 @@ beside and below them in the same file, and are stamped on those values here.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -194,9 +195,25 @@ def parse_value(text: str, reader: Reader) -> Node:
     return node
 
 
+MAX_DEPTH = 60
+"""Levels of nesting that are refused before parsing."""
+
+
+def _is_too_deep(text: str) -> bool:
+    """Whether brackets nest, or lines are indented, deeper than any scenario; the parser would recurse that far."""
+    depth = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return any(len(line) - len(line.lstrip(" ")) > MAX_DEPTH * 2 for line in text.splitlines())
+
+
 def _compose(text: str, reader: Reader) -> Any:
     from ruamel.yaml.error import YAMLError
 
+    if _is_too_deep(text):
+        raise InputError([Problem("is nested too deeply to be a scenario", "", reader.file)])
     try:
         raw = _composed(text)
     except YAMLError as error:
@@ -206,8 +223,6 @@ def _compose(text: str, reader: Reader) -> Any:
         if "'\\t'" in said:
             said += "; indent with spaces, not with tabs"
         raise InputError([Problem(f"is not YAML: {said}", "", where)]) from None
-    except RecursionError:
-        raise InputError([Problem("is nested too deeply to be a scenario", "", reader.file)]) from None
     if raw is None:
         raise InputError([Problem("is empty", "", reader.file)])
     return raw

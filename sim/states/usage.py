@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import InputError
 from sim.influence import Influence, load_influence
 from sim.states.usage_traits import (
     ContributorTraits,
@@ -57,6 +56,8 @@ class UsageState:
         Contributors whose data was found to be copied, (runs, contributors).
     dispute_day
         Day on which a dispute over a contributor's data is decided, 0 for none, (runs, contributors).
+    dispute_bond
+        Bond of the owner in that dispute, at the accused, (runs, contributors).
     class_weights
         Weights of this month, (runs, classes, contributors).
     class_pot
@@ -103,6 +104,7 @@ class UsageState:
     builder_active: Bool
     detected: Bool
     dispute_day: Int
+    dispute_bond: Int
     class_weights: Int
     class_pot: Int
     contributor_weights: Int
@@ -158,10 +160,8 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
     Raises
     ------
     models.errors.InputError
-        If the influence profile is not usable, or slashed stake is promised to a challenger.
+        If the influence profile is not usable.
     """
-    if economy.scenario.attribution.slash.to == "challenger":
-        raise InputError("attribution.slash.to: 'challenger' is not simulated; allowed treasury, burn")
     layout, agents = economy.layout, economy.scenario.agents
     count = len(runs)
     traits = contributor_traits(economy, runs)
@@ -195,6 +195,7 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
         builder_active=np.tile(building, (count, 1)),
         detected=np.zeros((count, contributors), bool),
         dispute_day=gwei(contributors),
+        dispute_bond=gwei(contributors),
         class_weights=gwei(classes, contributors),
         class_pot=gwei(classes),
         contributor_weights=active.astype(np.int64),

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from ruamel.yaml import YAML
 
-from sim.batch import BatchResult
+from sim.batch import TABLES, BatchResult
 from sim.observables import OBSERVABLES
 from sim.report.document import write_report
 from sim.results import load_run
@@ -140,8 +140,10 @@ def events(runs: list[int]) -> dict[str, list[object]]:
 
 
 MOVES = (
-    ("U1", "vesting.community", "pool.community.l1", 20_000_000), ("U1", "vesting.ecosystem", "pool.ecosystem.l1", 4_000_000),
-    ("U4", "pool.community.l1", "pool.community.l2", 5_000_000), ("E3", "pool.community.l2", "staking_rewards", 1_500_000),
+    ("U1", "vesting.community", "pool.community.l1", 20_000_000),
+    ("U1", "vesting.ecosystem", "pool.ecosystem.l1", 4_000_000),
+    ("U4", "pool.community.l1", "pool.community.l2", 5_000_000),
+    ("E3", "pool.community.l2", "staking_rewards", 1_500_000),
     ("E1", "pool.community.l1", "wallet.l1/holders", 9_000_000), ("M1", "wallet.l1/holders", "venue", 3_000_000),
     ("M1", "venue", "wallet.l1/users", 2_500_000), ("X1", "wallet.l1/users", "wallet.l2/users", 2_000_000),
     ("D1", "wallet.l2/users", "prepaid/users", 1_500_000), ("B1", "prepaid/users", "clearing", 1_000_000),
@@ -178,9 +180,11 @@ def money() -> tuple[dict[str, list[object]], dict[str, list[object]]]:
 
 
 def chain() -> dict[str, list[object]]:
-    rows = [(0, 1, START + timedelta(days=30), "treasury.l2", "l2", 10**14, 10**23, 0)]
-    names = ("run", "epoch", "date", "account", "chain", "ledger_gwei", "chain_wei", "diff_wei")
-    return columns(names, rows)
+    known: dict[str, object] = {
+        "epoch": 1, "date": START + timedelta(days=30), "account": "treasury.l2", "chain": "l2",
+        "ledger_gwei": 10**14, "chain_wei": 10**23,
+    }  # fmt: skip
+    return {name: [known.get(name, 0)] for name in TABLES["chain"]}
 
 
 def chain_summary() -> dict[str, object]:

@@ -10,10 +10,10 @@ pytest.importorskip("eth_tester")
 
 from eth_tester import EthereumTester, PyEVMBackend
 
+from models.governance import ProposalState
 from models.merkle import payout_leaf, payout_tree
 from sim.chain.addresses import keccak
 from sim.chain.artifacts import load
-from sim.chain.clients.governor import ProposalState
 from sim.chain.evm import Chain
 
 pytestmark = pytest.mark.chain

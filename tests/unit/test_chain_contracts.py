@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("eth")
 
+from models.governance import ProposalState
 from models.merkle import payout_leaf, payout_tree
 from models.units import Duration
 from models.vesting import Schedule, vested_on
@@ -16,7 +17,7 @@ from sim.chain.abi import Reverted
 from sim.chain.addresses import address_of, keccak
 from sim.chain.clients.distributor import Distributor, Posted
 from sim.chain.clients.gopen import Gopen
-from sim.chain.clients.governor import Call, Governor, ProposalState, Support
+from sim.chain.clients.governor import Call, Governor, Support
 from sim.chain.clients.open_token import OpenToken
 from sim.chain.clients.parameters import Parameters
 from sim.chain.clients.timelock import ADMIN_ROLE, GOVERNOR_ROLES, role_id

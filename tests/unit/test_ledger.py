@@ -69,6 +69,62 @@ def test_journal_keeps_day_totals_of_all_runs_and_entries_of_the_witness(world):
     assert world.journal.take_entries() == []
 
 
+def test_others_may_receive_than_pay(world):
+    """A loser's bond: what the payers pay arrives in another arrangement, to the gwei."""
+    fill(world, "bond", 10)
+    world.phase = "attribution"
+    count = COUNTS["contributors"]
+    paid, received = np.zeros((2, RUNS, count), np.int64)
+    paid[1, 0], paid[1, 1], paid[2, 3] = 5, 2, 9
+    received[1, 2], received[2, 0], received[2, 3] = 7, 4, 5
+    move(world, "A3", at("bond", "contributors"), at("wallet.l2", "contributors"), paid, received=received)
+    assert (world.agent_balance("bond", "contributors") == 10 - paid).all()
+    assert (world.agent_balance("wallet.l2", "contributors") == received).all()
+    assert world.journal.flow_total("A3", RUNS).tolist() == [0, 7, 9]
+    (entry,) = world.journal.take_entries()
+    assert entry.source_parts.tolist() == paid[1].tolist()
+    assert entry.target_parts.tolist() == received[1].tolist()
+    received[:] = 0
+    assert entry.target_parts.sum() == entry.amount == 7, "the journal keeps a copy"
+
+
+def test_classes_of_payers_and_payees_may_differ(world):
+    fill(world, "stake", 10)
+    world.phase = "attribution"
+    paid = np.zeros((RUNS, COUNTS["contributors"]), np.int64)
+    received = np.zeros((RUNS, COUNTS["team"]), np.int64)
+    paid[1, 3], received[1, 5] = 8, 8
+    move(world, "A2", at("stake", "contributors"), at("wallet.l2", "team"), paid, received=received)
+    assert world.agent_balance("wallet.l2").sum() == world.agent_balance("wallet.l2", "team")[1, 5] == 8
+    (entry,) = world.journal.take_entries()
+    assert (entry.source_parts[3], entry.target_parts[5]) == (8, 8)
+
+
+def test_what_is_received_must_be_what_is_paid(world):
+    fill(world, "bond", 10)
+    world.phase = "attribution"
+    bond, wallet = at("bond", "contributors"), at("wallet.l2", "contributors")
+    paid = np.ones((RUNS, COUNTS["contributors"]), np.int64)
+    more, negative = paid.copy(), paid.copy()
+    more[2, 1] = 4
+    negative[0, :2] = -1, 3
+    for received, message in (
+        (more, "run 2: received is off what is paid by 3 gwei"),
+        (negative, "negative amount -1 gwei"),
+        (paid[:, :-1], r"needs an amount per agent, \(3, 4\), not \(3, 3\)"),
+    ):
+        with pytest.raises(FlowRefused, match=message):
+            move(world, "A3", bond, wallet, paid, received=received)
+    with pytest.raises(FlowRefused, match="off what is paid by 4 gwei"):
+        move(world, "A3", bond, wallet, 0 * paid, received=paid)
+    with pytest.raises(FlowRefused, match="all agents of one class"):
+        move(world, "A3", bond, wallet, paid[:, :2], slice(0, 2), received=paid[:, :2])
+    with pytest.raises(FlowRefused, match="all agents of one class"):
+        move(world, "A2", at("stake", "contributors"), at("treasury.l2"), paid, received=paid)
+    assert (world.agent_balance("bond") == 10).all()
+    assert not world.agent_balance("wallet.l2").any()
+
+
 def test_what_is_not_in_the_table_is_refused(world):
     fill(world, "treasury.l2")
     fill(world, "wallet.l1")

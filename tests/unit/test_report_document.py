@@ -110,9 +110,10 @@ def documents(run: Run) -> tuple[str, str]:
 
 
 def test_the_documents(documents: tuple[str, str]) -> None:
-    for part in documents:
-        order = [part.index(word) for word in SECTIONS]
-        assert order == sorted(order)
+    for part in (page.replace("&nbsp;", " ") for page in documents):
+        body = part[part.rfind("</nav>") + 1 :]
+        order = [part.index(SECTIONS[0]), *(body.index(word) for word in SECTIONS[1:])]
+        assert order[1:] == sorted(order[1:])
         assert "toy.yaml:9:3" in part
         assert "attribution in the serving path is not measured yet" in part
         assert "50.0 % of parameters still illustrative" in part
@@ -122,8 +123,8 @@ def test_the_documents(documents: tuple[str, str]) -> None:
 
 
 SECTIONS = (
-    "pay for 3.00 times", "Headline", "Who gains and who loses", "Treasury and supply", "Governance",
-    "Sensitivity",
+    "pay for 300 %", "Headline", "Who is paid, and why", "Who gains and who loses", "Treasury and supply",
+    "Governance", "Proved on chain", "Sensitivity",
     "Assumptions", "Every parameter of the scenario", "Columns without values", "Reproduce",
 )  # fmt: skip
 
@@ -141,8 +142,24 @@ def test_the_page_loads_nothing(documents: tuple[str, str]) -> None:
 def test_twins_differ_by_half_a_dollar(run: Run) -> None:
     tables = [block for block in sensitivity_blocks(run, AS_OF) if isinstance(block, Table)]
     rows = [row for table in tables for row in table.rows]
-    price = [row for row in rows if row[1].startswith("market price") and row[3] == "2026-09-08"]
-    assert [(row[0], row[4], row[7]) for row in price] == [("no_unlock", "0.500", "2")]
+    assert [row for row in rows if row[0] == "price"] == [
+        ("price", "USD", "0.500", "same in all runs", "0.500", "same in all runs")
+    ]
+    assert tables[0].caption.startswith("no_unlock: investors' and team's tokens stay locked")
+    assert tables[0].columns[2] == "2026-09-08: mean (95 % interval)"
+
+
+def test_the_contents_link_to_every_section(documents: tuple[str, str]) -> None:
+    html = documents[0]
+    links = re.findall(r'<a href="#([^"]+)">', html)
+    assert links == re.findall(r'<h2 id="([^"]+)">', html)
+    assert links[:2] == ["headline", "who-is-paid-and-why"]
+
+
+def test_columns_of_numbers_stand_to_the_right() -> None:
+    html = render_html("t", [Table(("name", "n"), (("a", "1.20 M"), ("b", "–"), ("c", "< 0.0001")))])
+    assert '<th>name</th><th class="number">n</th>' in html
+    assert '<td class="short number">1.20&nbsp;M</td>' in html
 
 
 def test_texts_are_escaped() -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from models.errors import InputError
+from sim.experiment.statistics import spread
 from sim.report.evidence import evidence_of, weakest
 from sim.report.headline import default_as_of, headline, headline_object, next_unlock
+from sim.report.pots import first_pot_text, first_pots
 from sim.report.text import interval, number
 from sim.report.verdict import verdict, warnings
 from sim.results import ParameterRow, Run, load_run
@@ -107,10 +111,53 @@ def test_plain_data_for_json(tmp_path: Path) -> None:
 
 def test_the_verdict_names_both_inflows_and_the_interval(run: Run) -> None:
     text = verdict(headline(run))
-    assert "fees and buyback pay for 3.00 times" in text
-    assert "(1.20 to 4.80)" in text
+    assert text.startswith("In the month after 2026-09-08, 80.0 OPEN unlock: 5.11 % of circulating supply (")
+    assert "Fees and buyback pay for 300 % of the unlocked tokens that are sold (120 to 480 %)" in text
     assert "outside inflow of 90.0 USD a month (36.0 to 144)" in text
+    assert "A vote reaches quorum with a probability of 300 %" in text  # the toy's columns are all 1 + run
+    assert "“proposal 1” passes in 3 of 5 runs (60.0 %) and is executed in 3, on 2025-12-17." in text
     assert "5 to 95 % of 5 runs; weakest input: illustrative" in text
+
+
+def test_a_month_without_unlocks_is_said_so(run: Run) -> None:
+    head = headline(run)
+    line = head.line("next_unlock")
+    for value, said in ((spread([0.0]), "nothing unlocks"), (spread([]), "The calendar does not reach")):
+        lines = tuple(replace(one, at=value) if one is line else one for one in head.lines)
+        assert said in verdict(replace(head, lines=lines))
+
+
+def test_the_first_pot_by_hand(tmp_path: Path) -> None:
+    directory = toy.run_directory(tmp_path / "run", runs=3)
+    pots = load_run(directory)
+    assert headline(pots).first_pot == "on 2026-09-08 no pot shrinks"  # the toy's amounts rise
+    day = pl.col("day") * toy.GWEI
+    # every treasury loses a token a day (30 a month); the staking pot of run 0 loses three
+    staking = pl.col("staking_pot_gwei") - pl.when(pl.col("run") == 0).then(4 * day).otherwise(0)
+    treasury = pl.col("treasury_gwei") - 2 * day
+    pots.__dict__["metrics"] = pots.metrics.with_columns(staking_pot_gwei=staking, treasury_gwei=treasury)
+    assert first_pots(pots, 300) == {"staking pot": 1, "treasury": 2}
+    assert first_pot_text(pots, date(2026, 7, 5), 300) == (
+        "first empty is the treasury in 2 of 3 runs, the staking pot in 1 of 3 runs"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "evidence"),
+    [("0 %", "documented"), ("2025-09-08: 0 %; 2026-01-01: 0 %", "documented"), ("0.5 %", "illustrative"),
+     ("2025-09-08: 0 %; 2026-01-01: 1 %", "illustrative")],
+)  # fmt: skip
+def test_a_switch_that_is_off_is_no_input(value: str, evidence: str) -> None:
+    rows = [ParameterRow("token.cap", "1", "documented"), ParameterRow("fees.burn", value, "illustrative")]
+    assert evidence_of(rows, ["circulating_tracker_gwei"]) == evidence
+
+
+@pytest.mark.parametrize(
+    ("rate", "evidence"), [("0.1 USD/1M tokens", "documented"), ("2 OPEN/1M tokens", "illustrative")]
+)
+def test_fees_rest_on_rates_unless_the_price_moves_them(rate: str, evidence: str) -> None:
+    rows = [ParameterRow("fees.input", rate, "documented"), ParameterRow("market.fee", "1 %", "illustrative")]
+    assert evidence_of(rows, ["fee_usd_per_1m"]) == evidence
 
 
 def test_a_profile_of_another_model_is_warned_of(run: Run) -> None:
@@ -143,7 +190,8 @@ def test_other_warnings(run: Run, changes: dict[str, object], said: str) -> None
     [
         (0.0, "", "0"), (999.4, "", "999"), (999.6, "", "1,000"), (9_999.0, "", "10,000"),
         (12_345.0, "", "12.3 k"),
-        (2.5e9, "", "2.50 B"), (-1234.5, "USD", "-1,230"), (1e-7, "", "1.00e-07"), (1.0, "share", "100 %"),
+        (2.5e9, "", "2.50 B"), (-1234.5, "USD", "-1,230"), (1e-7, "", "< 0.0001"),
+        (-1e-7, "", "> -0.0001"), (0.9999, "share", "100 %"), (1.0, "share", "100 %"),
         (math.inf, "", "–"),
     ],
 )  # fmt: skip
@@ -151,5 +199,13 @@ def test_numbers_as_people_read_them(value: float, unit: str, text: str) -> None
     assert number(value, unit) == text
 
 
-def test_an_interval_of_one_value() -> None:
-    assert interval(2.0, 2.0) == "same in all runs"
+@pytest.mark.parametrize(
+    ("low", "high", "unit", "text"),
+    [
+        (2.0, 2.0, "", "same in all runs"), (2.0001, 2.0002, "", "same to 3 digits"),
+        (-1e-5, -1e-6, "", "about 0"), (-0.0331, 0.00263, "share", "-3.31 to 0.263 %"),
+        (math.nan, 1.0, "", "–"),
+    ],
+)  # fmt: skip
+def test_intervals_as_people_read_them(low: float, high: float, unit: str, text: str) -> None:
+    assert interval(low, high, unit) == text

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from models.governance import ProposalState
 from sim.chain.addresses import keccak
 from sim.chain.clients.base import ContractClient
 
@@ -22,19 +23,6 @@ class Support(IntEnum):
     AGAINST = 0
     FOR = 1
     ABSTAIN = 2
-
-
-class ProposalState(IntEnum):
-    """Where a proposal stands, numbered as IGovernor does."""
-
-    PENDING = 0
-    ACTIVE = 1
-    CANCELED = 2
-    DEFEATED = 3
-    SUCCEEDED = 4
-    QUEUED = 5
-    EXPIRED = 6
-    EXECUTED = 7
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def _serving(run: Run) -> None:
         "Utilisation": ("utilisation", "share"),
         "Cache hits": ("cache_hit_rate", "share"),
         "Latency p95, s": ("latency_p95_s", ""),
-        "Cost, USD per 1M": ("serving_cost_usd_per_1m", ""),
+        "Cost, USD/1M": ("serving_cost_usd_per_1m", ""),
         "Margin over cost": ("operator_margin", "share"),
         "Replicas": ("replicas", ""),
     }

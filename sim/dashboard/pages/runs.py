@@ -20,20 +20,7 @@ from sim.results.directory import REPORT_HTML, REPORT_MD
 
 EVERY_S = 0.5
 REPORT_HEIGHT = 900
-COLUMNS = (
-    "run",
-    "status",
-    "scenario",
-    "from",
-    "days",
-    "runs",
-    "agents",
-    "seed",
-    "chain",
-    "checks",
-    "wall time, s",
-    "problem",
-)
+COLUMNS = ("run", "status", "scenario", "from", "days", "runs", "agents", "chain", "checks", "wall time")
 
 
 def show() -> None:
@@ -153,6 +140,9 @@ def _browser(folder: Path) -> None:
     rows = [[row.get(column) for column in COLUMNS] for row in listing(found)]
     st.caption(f"In `{folder}`, the newest first. The sidebar chooses which complete run the pages show.")
     table(COLUMNS, rows)
+    for entry in found:
+        if entry.problem:
+            st.warning(f"**{entry.name}** is {entry.status}: {entry.problem}")
 
 
 def _report(entry: Entry | None) -> None:

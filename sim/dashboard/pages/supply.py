@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -19,7 +20,12 @@ from sim.report.style import Note
 from sim.report.text import number
 from sim.results.reader import Run
 
+if TYPE_CHECKING:
+    from sim.unlocks import Unlocks
+
 SOURCES = ("the run", "a scenario or token file")
+LATEST = date(2100, 1, 1)
+"""Last date of the calendar that can be asked for."""
 EXPLAINED = (
     "**As trackers print it** counts everything that is unlocked. **Circulating** leaves out treasury, "
     "reward pools and inventories. **Float** is what lies free in wallets: the part that can be sold today."
@@ -91,9 +97,18 @@ def _calendar() -> None:
         return
     file = load_token(Path(chosen))
     asked = st.date_input(
-        "Date", value=file.start, min_value=file.start, key="calendar-date", max_value=date(2100, 1, 1)
+        "Date", value=file.start, min_value=file.start, max_value=LATEST, key="calendar-date"
     )
     answer = unlocks_of(file, asked if isinstance(asked, date) else None)
+    _supply_on(answer)
+    for note in answer.notes:
+        st.warning(note)
+    roles = {name: bucket.role or "" for name, bucket in file.token.buckets.items()}
+    plot(figures_supply.calendar(answer, roles), "calendar")
+    _months(answer)
+
+
+def _supply_on(answer: Unlocks) -> None:
     whole = 10**answer.decimals
     supply = {"Unlocked": answer.unlocked, "Locked": answer.locked, "Cap": answer.cap}
     tiles(
@@ -105,32 +120,26 @@ def _calendar() -> None:
     following = answer.following
     if following is None:
         st.success("Everything is unlocked.")
-    else:
-        amount = number(following.amount / 10**answer.decimals)
-        shares = ", ".join(
-            f"{number(float('nan') if share is None else share, 'share')} of {name.replace('_', ' ')}"
-            for name, share in following.shares.items()
-        )
-        st.markdown(
-            f"Next unlock: **{amount} {answer.symbol}** on **{following.date}**, {following.days_away} days "
-            f"later: {shares}."
-        )
-    for note in answer.notes:
-        st.warning(note)
-    roles = {name: bucket.role or "" for name, bucket in file.token.buckets.items()}
-    plot(figures_supply.calendar(answer, roles), "calendar")
-    columns = [
-        "month",
-        "until",
-        *(f"{name}, {answer.symbol}" for name in answer.allocated),
-        f"unlocked in all, {answer.symbol}",
-    ]
+        return
+    shares = ", ".join(
+        f"{number(float('nan') if share is None else share, 'share')} of {name.replace('_', ' ')}"
+        for name, share in following.shares.items()
+    )
+    st.markdown(
+        f"Next unlock: **{number(following.amount / whole)} {answer.symbol}** on **{following.date}**, "
+        f"{following.days_away} days later: {shares}."
+    )
+
+
+def _months(answer: Unlocks) -> None:
+    symbol, whole = answer.symbol, 10**answer.decimals
+    named = (f"{name}, {symbol}" for name in answer.allocated)
+    columns = ["month", "until", *named, f"unlocked in all, {symbol}"]
     rows = [
         [
-            month.month,
-            month.date,
-            *(units / whole for units in month.by_bucket.values()),
-            month.unlocked / whole,
+            str(month.month),
+            str(month.date),
+            *(f"{units / whole:,.2f}" for units in (*month.by_bucket.values(), month.unlocked)),
         ]
         for month in answer.months
     ]
