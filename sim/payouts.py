@@ -34,6 +34,7 @@ def credit(world: World, agent_class: str, amounts: Int) -> None:
     columns = world.layout.slice(agent_class)
     world.earned[:, columns] += amounts
     world.usage.cumulative_earned[:, columns] += amounts
+    world.income[:, columns] += amounts
     if agent_class == "contributors":
         world.usage.income_month += amounts
 

@@ -1,7 +1,8 @@
 """Tables: the long-form rows that a batch yields beside its metrics.
 
 Rule decided here: groups are cut by BASELINE status (class, and decile of the balance on day 0), so that two runs
-always speak of the same accounts; money and USD are totals of a settlement epoch.
+always speak of the same accounts; money and USD are totals of a settlement epoch. A row tells of its own run alone:
+what moved only in other runs of the batch leaves none.
 """
 
 from __future__ import annotations
@@ -80,11 +81,13 @@ def _group(rows: Rows, world: World, name: str, decile: int, agents: int, held: 
 
 
 def _usd(world: World, economy: Economy) -> None:
-    month, count = int(economy.month_of_day[world.day]), world.count
-    for (name, purpose), micro_usd in world.record.month_usd.items():
+    month = int(economy.month_of_day[world.day]) - 1  # an epoch ends on the first day of the next month
+    for (name, purpose), micro_usd in sorted(world.record.month_usd.items()):
+        some = micro_usd != 0
+        count = int(some.sum())
         columns = {
-            "run": world.runs.tolist(), "month": [month] * count, "class": [name] * count,
-            "purpose": [purpose] * count, "micro_usd": micro_usd.tolist(),
+            "run": world.runs[some].tolist(), "month": [month] * count, "class": [name] * count,
+            "purpose": [purpose] * count, "micro_usd": micro_usd[some].tolist(),
         }  # fmt: skip
         _extend(world.record.usd, columns)
 
@@ -105,7 +108,8 @@ def _accounts(world: World) -> None:
 
 
 def _flows(world: World) -> None:
-    run, flows = int(world.runs[world.journal.witness_row]), world.record.month_flows
+    run = int(world.runs[world.journal.witness_row])
+    flows = dict(sorted((key, amount) for key, amount in world.record.month_flows.items() if amount))
     columns: dict[str, Sequence[object]] = {
         "run": [run] * len(flows), "day": [world.day] * len(flows), "flow": [flow for flow, _, _ in flows],
         "source": [source for _, source, _ in flows], "target": [target for _, _, target in flows],

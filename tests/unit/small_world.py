@@ -7,7 +7,6 @@ burned and bought back and much of the data is copied, so that nearly every flow
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -122,7 +121,7 @@ def put(world: World, name: str, row: int, amount: int, agent: int = 0, *, booke
 
 
 def give(world: World, name: str, amounts: Any, agent_class: str = "") -> None:
-    """Set balances for a test that begins in the middle, taken from or added to what the journal says."""
+    """Set balances for a test that begins in the middle, and what the journal says with them."""
     account = ACCOUNTS[name]
     if account.per_agent:
         held = world.holdings[account.index][:, world.layout.slice(agent_class)]
@@ -135,18 +134,20 @@ def give(world: World, name: str, amounts: Any, agent_class: str = "") -> None:
     world.expected_world[:, account.index] += world.balances[:, account.index] - before
 
 
-def at_day(world: World, day: int, phase: str) -> World:
-    """Stand in a phase of a day with closed books, without living the days between."""
-    world.day, world.phase = day, phase
+def stand(built: Economy, day: int, runs: np.ndarray = RUNS) -> World:
+    """Return a world on the morning of a day, with nothing but the cap in vesting: no day before it was lived."""
+    world = begin_world(built, runs, None)
+    world.governed.apply_dates(built.scenario, built.date_of(day), first=True)
+    return turn(world, day)
+
+
+def turn(world: World, day: int) -> World:
+    """Turn the calendar to a day, with the books of the day before closed."""
+    world.day = day
     world.journal.today, world.usd.today = {}, {}
     return world
 
 
-def run_one(world: World, built: Economy, phase: str) -> None:
-    """Run a single phase of the day on which the world stands."""
+def run_phase_of(world: World, built: Economy, phase: str) -> None:
+    """Run one phase alone of the day on which the world stands."""
     run_phase(world, built, phase, dict(clock.PHASES)[phase], None)
-
-
-def with_scenario(built: Economy, **sections: Any) -> Economy:
-    """Return an economy whose scenario has other sections."""
-    return replace(built, scenario=built.scenario.model_copy(update=sections))
