@@ -10,26 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import InputError, Problem
 from sim.accounts import AGENT_ACCOUNTS, WORLD_ACCOUNTS
-from sim.chain.bridge import BridgeTimes
 from sim.chain.calls import count_calls
-from sim.chain.deployment import BucketSpec, DeploymentSpec, GovernanceSpec
 from sim.chain.gateway import ChainGateway
 from sim.chain.journal import JournalEntry
 from sim.chain.witness import ChainWitness
-from sim.scenario.governed import GOVERNED
 from sim.services import Services
+from sim.witness_deployment import bridge_times, deployment_spec, midnight
 
 if TYPE_CHECKING:
-    from models.vesting import Schedule
     from sim.economy import Economy
     from sim.journal import Entry
     from sim.world import World
@@ -41,14 +37,6 @@ INDIVIDUALS = {
     "traders": 2,
 }  # fmt: skip
 """How many agents of a class have an address of their own: of holders the largest, of the others the first."""
-
-BENEFICIARIES = {
-    "community": "pool.community.l1", "ecosystem": "pool.ecosystem.l1", "liquidity": "market_maker",
-    "investors": "wallet.l1/investors/*", "team": "wallet.l1/team/*",
-}  # fmt: skip
-
-DEPOSIT_S = 12 * 3600
-"""Credit of a deposit on L2: by the ledger's rule not on its own day, however late governance acts, but the next."""
 
 
 class Witness:
@@ -69,8 +57,8 @@ class Witness:
         self._economy = economy
         self._chain = ChainWitness(
             deployment_spec(economy),
-            day0_timestamp=_midnight(economy.scenario.start),
-            times=_bridge_times(economy),
+            day0_timestamp=midnight(economy.scenario.start),
+            times=bridge_times(economy),
         )
         self._gateway = ChainGateway(self._chain, self._replay)
         self._world: World | None = None
@@ -217,95 +205,6 @@ def _pay(
             left[payer] -= amount
             unpaid[payee] -= amount
             yield payer, payee, amount
-
-
-def deployment_spec(economy: Economy) -> DeploymentSpec:
-    """Return what the scenario deploys: buckets, governance and governed parameters at genesis.
-
-    Raises
-    ------
-    InputError
-        If two buckets share a role, or a rule of governance changes by date.
-    """
-    scenario = economy.scenario
-    _refuse_dated_governance(economy)
-    by_role: dict[str, Schedule] = {}
-    for name, schedule in economy.schedules.items():
-        role = economy.roles[name]
-        if role in by_role:
-            place = str(scenario.token.buckets[name].share.place)
-            message = (
-                f"shares the role {role} with another bucket; the chain has one vesting contract per role"
-            )
-            raise InputError([Problem(f"{message}, so run with --chain off", f"token.buckets.{name}", place)])
-        by_role[role] = schedule
-    rules = {path: _genesis_value(economy, path) for path in GOVERNED}
-    unit = 10 ** (18 - scenario.token.ledger_decimals)
-    return DeploymentSpec(
-        tge_timestamp=_midnight(scenario.tge),
-        buckets=tuple(_bucket(role, schedule, unit) for role, schedule in by_role.items()),
-        governance=GovernanceSpec(
-            threshold_wei=rules["governance.threshold"][0] * unit,
-            delay_s=rules["governance.delay"][0],
-            period_s=rules["governance.period"][0],
-            quorum_numerator=rules["governance.quorum"][0],
-            quorum_denominator=10_000,
-            timelock_s=rules["governance.timelock"][0],
-        ),
-        parameters=rules,
-        unit_wei=unit,
-        token_symbol=scenario.token.symbol,
-    )
-
-
-def _refuse_dated_governance(economy: Economy) -> None:
-    """Refuse dates on which the governor's own rules would change without a vote."""
-    first, last = economy.scenario.start, economy.date_of(economy.days)
-    problems = []
-    for path in GOVERNED:
-        parameter = economy.scenario.parameter(path)
-        later = [day for day, _ in parameter.values[1:] if first < day <= last]
-        if path.startswith("governance.") and later:
-            message = (
-                f"changes on {', '.join(map(str, later))}, but on chain only a vote changes the governor; "
-                "use a proposal, or run with --chain off"
-            )
-            problems.append(Problem(message, path, str(parameter.place)))
-    if problems:
-        raise InputError(problems)
-
-
-def _bucket(role: str, schedule: Schedule, unit: int) -> BucketSpec:
-    return BucketSpec(
-        name=role,
-        allocation_wei=schedule.allocation * unit,
-        tge_wei=schedule.tge * unit,
-        dates=tuple(_midnight(day) for day in schedule.dates),
-        numerators=schedule.numerators,
-        denominator=schedule.denominator,
-        beneficiary=BENEFICIARIES[role],
-        start=_midnight(schedule.tge_date),
-    )
-
-
-def _genesis_value(economy: Economy, path: str) -> tuple[int, ...]:
-    """Return a governed parameter at genesis; one that begins later is deployed with its first value."""
-    parameter = economy.scenario.parameter(path)
-    value = parameter.on(economy.scenario.start)
-    return GOVERNED[path].encode(parameter.values[0][1] if value is None else value)
-
-
-def _bridge_times(economy: Economy) -> BridgeTimes:
-    bridge = economy.scenario.bridge
-    return BridgeTimes(
-        deposit_s=DEPOSIT_S,
-        output_every_s=bridge.output_every.value.seconds,
-        window_s=bridge.window.value.seconds,
-    )
-
-
-def _midnight(day: date) -> int:
-    return int(datetime.combine(day, time(), UTC).timestamp())
 
 
 def _row(world: World) -> int:

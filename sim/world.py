@@ -78,6 +78,11 @@ class Layout:
         return np.array([self._slices[name].start for name, _ in self.counts], np.int64)
 
     @property
+    def population(self) -> int:
+        """Simulated agents: those with behaviour, without the institutions."""
+        return self.agents - len(INSTITUTIONS)
+
+    @property
     def agents(self) -> int:
         """Length of the agent axis, institutions included."""
         return sum(count for _, count in self.counts)

@@ -58,9 +58,12 @@ def run(
     from sim.report.document import write_report
     from sim.results import load_run
     from sim.scenario import load
+    from sim.witness_deployment import deployment_spec
 
     check_options(workers, chain)
     economy = build_economy(load(scenario, overrides(set_ or [], runs, days)), agents=agents)
+    if chain is Switch.ON:
+        deployment_spec(economy)  # what the contracts cannot follow is refused before a directory is made
     order = Order(
         economy=economy,
         out=out,

@@ -64,7 +64,7 @@ def describe(economy: Economy, *, command: str, chain: bool) -> Manifest:
         packages=package_versions(),
         seed=economy.seed,
         runs=scenario.runs.count,
-        agents=economy.layout.agents,
+        agents=economy.layout.population,
         days=economy.days,
         bands=tuple(scenario.runs.bands),
         as_of="" if as_of is None else as_of.isoformat(),

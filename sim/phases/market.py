@@ -90,6 +90,11 @@ def _trade_outside_money(world: World, economy: Economy) -> None:
     world.market.sell_orders[:, columns] += parts
 
 
+def fee_bps(economy: Economy) -> int:
+    """Return the venue's fee in basis points."""
+    return round(float(economy.scenario.market.fee.value) * 10_000)
+
+
 def _buyback_usd(world: World, economy: Economy) -> Int:
     """Return today's buyback in micro-USD (runs,): an outside payment named as such."""
     monthly = economy.scenario.market.buyback.usd.on(economy.date_of(world.day)) or 0.0
@@ -104,8 +109,8 @@ def _clear(world: World, economy: Economy, buyback: Int) -> None:
     spend = state.buy_orders
     sell_total = sells.sum(axis=1) + treasury
     buy_total = spend.sum(axis=1) + buyback
-    fee_bps = round(float(economy.scenario.market.fee.value) * 10_000)
-    result = clear_batch(world.world_balance("venue"), state.pool_micro_usd, sell_total, buy_total, fee_bps)
+    x, y = world.world_balance("venue"), state.pool_micro_usd
+    result = clear_batch(x, y, sell_total, buy_total, fee_bps(economy))
     to_buyback, _ = mul_div(result.tokens_to_buyers, buyback, np.maximum(buy_total, 1))
     bought, dust = apportion_floor(result.tokens_to_buyers - to_buyback, spend)
     move(world, "M1", at("wallet.l1", "*"), at("venue"), sells)

@@ -19,6 +19,7 @@ from sim.accounts import AGENT_ACCOUNTS, BUCKET_ROLES, WORLD_ACCOUNTS, Chain, Co
 from sim.governed_columns import OFF
 from sim.phases import record_people
 from sim.phases.bridge import exit_days
+from sim.phases.market import fee_bps
 from sim.phases.unlock import unlocked_today
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def advance(world: World, economy: Economy) -> None:
     record = world.record
     agent_totals, _ = identities.totals(world)
     _supply(world, economy, record, agent_totals)
-    _market(world, record)
+    _market(world, economy, record)
     _fees(world, economy, record)
     _cover(world, record)
     _staking(world, record)
@@ -110,14 +111,15 @@ def _supply(world: World, economy: Economy, record: RecordState, agent_totals: I
     _put(record, "mc_over_fdv", day, market_cap / fdv)
 
 
-def _market(world: World, record: RecordState) -> None:
+def _market(world: World, economy: Economy, record: RecordState) -> None:
     day, state, price = world.day, world.market, world.price_usd
+    pool, fee = state.pool_micro_usd, fee_bps(economy)
     _put(record, "sold_gwei", day, state.sold_gwei)
     _put(record, "bought_gwei", day, state.bought_gwei)
     _put(record, "volume_usd", day, (state.sold_gwei + state.bought_gwei) / 1e9 * price)
     _put(record, "buyback_usd", day, state.buyback_micro_usd / 1e6)
-    _put(record, "depth_2pct_usd", day, depth_usd(state.pool_micro_usd) / 1e6)
-    _put(record, "slippage_100k", day, slippage(state.pool_micro_usd, 100_000 * 10**6))
+    _put(record, "depth_2pct_usd", day, depth_usd(pool, fee_bps=fee) / 1e6)
+    _put(record, "slippage_100k", day, slippage(pool, 100_000 * 10**6, fee))
     _put(record, "drawdown", day, 1 - price / state.peak_usd)
     unlocked_sold = np.sum([world.usd.read_today(c, "sale", world.count) for c in UNLOCK_SELLERS], axis=0)
     _put(record, "unlock_sold_usd", day, unlocked_sold / 1e6)

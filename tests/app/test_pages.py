@@ -215,7 +215,7 @@ def test_governance_counts_runs_that_reached_quorum(folder: Path) -> None:
     app = open_page("governance")
     shown = metrics(app)
     assert shown["Quorum, last vote"] == "100 %"
-    assert shown["Probability of quorum"] == "86.1 %"  # 0.75 x 1.025 x 1.12
+    assert shown["Quorum reached"] == "86.1 %"  # 0.75 x 1.025 x 1.12
     events = next(frame.value for frame in app.dataframe if "what happened" in frame.value.columns)
     assert list(events["what happened"]) == [
         "submitted", "votes were cast", "passed and queued", "executed", "in force from this day",

@@ -13,7 +13,8 @@ from models.errors import InputError
 from sim.engine import build_economy, run_batch
 from sim.journal import Entry
 from sim.scenario import load
-from sim.witness import Witness, deployment_spec, matched
+from sim.witness import Witness, matched
+from sim.witness_deployment import deployment_spec
 
 BASELINE = Path(__file__).parents[2] / "scenarios" / "baseline.yaml"
 

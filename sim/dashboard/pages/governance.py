@@ -81,7 +81,7 @@ def _tiles(run: Run, turnouts: NDArray[np.float64], margins: NDArray[np.float64]
                 f"Last vote; {spread_help(turnout, last, 'share')}",
             ),
             (
-                "Probability of quorum",
+                "Quorum reached",
                 number(rate.p50, "share"),
                 f"Share of a run's votes that reached it; {spread_help(rate, last, 'share')}",
             ),
