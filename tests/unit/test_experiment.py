@@ -241,7 +241,7 @@ class TestExecution:
         assert run.metrics["run"].unique().to_list() == [0, 1, 2, 3]
         assert run.twins.select("twin", "run").unique().height == 4
         assert run.manifest.status == "complete"
-        assert (run.manifest.agents, run.manifest.days, run.manifest.seed) == (economy.layout.agents, DAYS, 7)
+        assert (run.manifest.agents, run.manifest.days, run.manifest.seed) == (economy.layout.population, DAYS, 7)
         assert run.manifest.profile is not None
         assert run.manifest.parameters.total == len(run.parameters)
         assert not (tmp_path / "run" / "lock").exists()
