@@ -126,7 +126,8 @@ def run_days(
             try:
                 advance_day(world, economy, day, services)
             except Exception as error:
-                stopped.append(error)  # SimPy would make it anew from its args, which not every error can bear
+                # SimPy would make the error anew from its arguments, which not every error can bear
+                stopped.append(error)
                 return
             if hooks and hooks.on_day:
                 hooks.on_day(day)

@@ -111,8 +111,8 @@ def _follow_plan(world: World, economy: Economy, name: str) -> None:
     _spread(world.bridge.deposit_orders[:, all_columns], own, np.minimum(missing, held["wallet.l1"]))
     if name not in SELLERS_ON_ARRIVAL:
         _spread(world.bridge.withdraw_orders[:, all_columns], own, np.where(idle > DUST, idle, 0))
-    to_unstake = np.where(missing > 0, 0, _excess(held["stake"], want_stake))
-    to_unwrap = np.where(to_wrap > 0, 0, _excess(held["wrapped"], want_wrap))
+    to_unstake = _excess(held["stake"], want_stake)
+    to_unwrap = _excess(held["wrapped"], want_wrap)
     _stake(world, name, own, to_stake)
     _unstake(world, economy, name, own, to_unstake)
     _wrap(world, name, own, to_wrap, to_unwrap)

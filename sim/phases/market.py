@@ -49,7 +49,7 @@ def _quote(world: World, economy: Economy) -> None:
     shock = draws.normal(economy.seed, Decision.PRICE_SHOCK, world.runs, world.day, "world", 1)[:, 0]
     before = world.market.quote_deviation
     after = keep * before + daily * shock
-    x = world.world_balance("venue")
+    x = world.world_balance("venue").copy()  # moves below change the view
     wanted = x * np.exp(-(after - before) / 2) - x
     into_pool = np.minimum(
         np.floor(np.maximum(wanted, 0)).astype(np.int64), world.world_balance("market_maker")

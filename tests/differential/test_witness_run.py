@@ -64,7 +64,12 @@ class TestAgreement:
         for epoch, account, chain, gwei in zip(
             *(result.chain[name] for name in ("epoch", "account", "chain", "ledger_gwei")), strict=True
         ):
-            if epoch == last and account not in {"escrow", "open.supply", "gopen.supply", "distributor.claimed"}:
+            if epoch == last and account not in {
+                "escrow",
+                "open.supply",
+                "gopen.supply",
+                "distributor.claimed",
+            }:
                 total[chain] += gwei
         assert sum(total.values()) == 10**18
         assert min(total.values()) > 0
@@ -111,7 +116,7 @@ MOVED = [
     pytest.param("l1", "venue", "market_maker", id="venue"),
     pytest.param("l1", "wallet.l1/holders/*", "wallet.l1/team/*", id="wallets on L1", marks=pytest.mark.slow),
     pytest.param("l1", "pool.community.l1", "pool.ecosystem.l1", id="pools on L1", marks=pytest.mark.slow),
-    pytest.param("l2", "staking_rewards", "pool.ecosystem.l2", id="staking pot"),
+    pytest.param("l2", "staking_rewards", "pool.ecosystem.l2", id="staking pot", marks=pytest.mark.slow),
     pytest.param("l2", "stake/holders/*", "wallet.l2/holders/*", id="stake", marks=pytest.mark.slow),
 ]  # fmt: skip
 
@@ -125,7 +130,9 @@ class TestMoneyMovedOnChain:
         assert found.value.account in (source, target)
         assert found.value.day == 30
         assert f"day 30, account {found.value.account}: epoch 1: the chain has " in str(found.value)
-        assert "difference 1000000000 wei" in str(found.value) or "difference -1000000000 wei" in str(found.value)
+        assert "difference 1000000000 wei" in str(found.value) or "difference -1000000000 wei" in str(
+            found.value
+        )
 
     @pytest.mark.slow
     def test_between_two_agents_of_a_class(self, monkeypatch):
@@ -147,7 +154,9 @@ class TestMoneyMovedOnChain:
     @pytest.mark.slow
     def test_one_wei_is_enough(self, monkeypatch):
         after_replay(monkeypatch, lambda witness: transfer(witness, "l1", "venue", "market_maker", wei=1))
-        with pytest.raises(ReconciliationError, match="account market_maker: .* difference 1 wei; venue by -1 wei"):
+        with pytest.raises(
+            ReconciliationError, match=r"account market_maker: .* difference 1 wei; venue by -1 wei"
+        ):
             run(MONTH)
 
     @pytest.mark.slow
@@ -158,7 +167,9 @@ class TestMoneyMovedOnChain:
             deployment.token.burn(book.address("market_maker"), WEI)
 
         after_replay(monkeypatch, fault)
-        with pytest.raises(ReconciliationError, match="day 30, account burned.l1: .*market_maker by -1000000000"):
+        with pytest.raises(
+            ReconciliationError, match=r"day 30, account burned\.l1: .*market_maker by -1000000000"
+        ):
             run(MONTH)
 
 
@@ -280,7 +291,9 @@ class TestProposal:
         assert days["submitted"] == SUBMITTED
         assert days["executed"] - days["submitted"] >= 15
         assert days["bound"] == days["executed"] + 1
-        split = {name: result.metrics[f"split_{name}_weight"][0] for name in ("model", "stakers", "contributors")}
+        split = {
+            name: result.metrics[f"split_{name}_weight"][0] for name in ("model", "stakers", "contributors")
+        }
         before, after = slice(0, days["bound"]), slice(days["bound"], None)
         for name, old, new in (("model", 2, 2), ("stakers", 2, 1), ("contributors", 5, 6)):
             assert set(split[name][before].tolist()) == {old}
@@ -342,7 +355,9 @@ class TestProposal:
             return replace(right, for_votes=right.for_votes + 1)
 
         monkeypatch.setattr(ChainGateway, "close", miscounts)
-        with pytest.raises(GatewayError, match=r"proposal 0, day 106: the governor counts .* the ledger counts"):
+        with pytest.raises(
+            GatewayError, match=r"proposal 0, day 106: the governor counts .* the ledger counts"
+        ):
             run(voted())
 
 

@@ -1,8 +1,8 @@
 """Write the behaviour golden anew: `python tests/golden/regenerate.py`, after a change of behaviour that is meant.
 
-The table holds a few observables of a tiny run of the baseline, so that a change that nobody meant is seen. Amounts are
-integers, rates have all their digits; the test compares to 1e-6 relative because exp and log differ in last bits between
-processors.
+The table holds a few observables of a tiny run of the baseline, so that a change that nobody meant is seen.
+Amounts are integers, rates have all their digits; the test compares to 1e-6 relative because exp and log differ
+in last bits between processors.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def month_end(start, month):
 @cache
 def economy_of(reading):
     """Return an economy without its fleet, which takes a second and unlocks nothing."""
-    with mock.patch("sim.engine.fleet_of", lambda scenario: None):
+    with mock.patch("sim.engine.fleet_of", return_value=None):
         return build_economy(load(SCENARIOS / f"{reading}.yaml"), agents=30)
 
 

@@ -65,7 +65,7 @@ def conserves(chosen, runs):
     assert world.price_usd.min() > 0
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(SETTINGS, st.lists(st.integers(0, 10**6), min_size=1, max_size=3, unique=True))
 def test_no_scenario_loses_a_gwei(chosen, runs):
     conserves(chosen, runs)
@@ -83,7 +83,8 @@ def test_no_scenario_at_all_loses_a_gwei(chosen, runs):
     conserves(chosen, runs)
 
 
-@settings(max_examples=4)
+@pytest.mark.slow
+@settings(max_examples=6)
 @given(st.lists(st.integers(0, 50), min_size=2, max_size=5, unique=True), st.data())
 def test_a_run_is_the_same_in_any_batch(runs, data):
     built = economy({})

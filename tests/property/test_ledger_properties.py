@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sim import kernels
-from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, AGENT_CLASSES, WORLD_ACCOUNTS
+from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, AGENT_CLASSES, BUCKET_ROLES, WORLD_ACCOUNTS
 from sim.flows import FLOWS
 from sim.journal import Journal
 from sim.ledger import EVERY_CLASS, FlowRefused, at, move
@@ -154,7 +154,7 @@ def test_every_account_can_be_reached_and_left():
     sources = {source.account.name for _, _, source, _ in MOVES}
     targets = {target.account.name for _, _, _, target in MOVES}
     assert set(ACCOUNTS) - sources == {"burned.l1", "burned.l2"}
-    assert set(ACCOUNTS) - targets == {f"vesting.{r}" for r in ("community", "ecosystem", "liquidity", "investors", "team")}  # fmt: skip
+    assert set(ACCOUNTS) - targets == {f"vesting.{role}" for role in BUCKET_ROLES}
 
 
 @given(

@@ -74,9 +74,7 @@ def busy(days: int = 120) -> Economy:
     return economy(*BUSY, days=days)
 
 
-def world_after(
-    built: Economy, day: int, runs: np.ndarray = RUNS, witness: int | None = WITNESS
-) -> World:
+def world_after(built: Economy, day: int, runs: np.ndarray = RUNS, witness: int | None = WITNESS) -> World:
     """Return a world of one's own at the end of `day`; -1 is genesis."""
     world = begin_world(built, runs, witness)
     for today in range(day + 1):
@@ -138,6 +136,7 @@ def stand(built: Economy, day: int, runs: np.ndarray = RUNS) -> World:
     """Return a world on the morning of a day, with nothing but the cap in vesting: no day before it was lived."""
     world = begin_world(built, runs, None)
     world.governed.apply_dates(built.scenario, built.date_of(day), first=True)
+    world.bridge.exits_gwei = world.bridge.slow_exits_gwei = np.zeros(len(runs), np.int64)
     return turn(world, day)
 
 

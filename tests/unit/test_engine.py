@@ -82,6 +82,7 @@ class TestBatches:
 
 
 class TestSameNumbers:
+    @pytest.mark.slow
     def test_again(self):
         same(run_batch(BUSY, small.RUNS), run_batch(BUSY, small.RUNS))
 
@@ -103,6 +104,7 @@ class TestSameNumbers:
             assert (twin.holdings == world.holdings).all()
             assert (twin.price_usd == world.price_usd).all()
 
+    @pytest.mark.slow
     def test_the_clock_is_the_days_one_after_the_other(self):
         world = begin_world(BUSY, small.RUNS, small.WITNESS)
         ended = []
@@ -206,7 +208,9 @@ class TestEconomy:
             population(load(small.BASELINE), 8)
 
     def test_a_proposer_whom_nobody_simulates_is_refused(self):
-        with pytest.raises(InputError, match=r"proposal\.proposer\.rank: 3 is over the 2 delegates that are simulated"):
+        with pytest.raises(
+            InputError, match=r"proposal\.proposer\.rank: 3 is over the 2 delegates that are simulated"
+        ):
             small.economy("proposal.submit=2025-10-15", agents=60, file=small.DATA_FIRST)
 
     def test_the_calendar(self):
@@ -229,7 +233,9 @@ class TestEconomy:
 
     def test_a_prior_that_nobody_draws_is_refused(self):
         setting = "market.volatility={prior: {triangular: [50, 110, 200]}, unit: '%/year'}"
-        with pytest.raises(InputError, match=r"market\.volatility.*a prior is drawn for market\.outside_net_inflow"):
+        with pytest.raises(
+            InputError, match=r"market\.volatility.*a prior is drawn for market\.outside_net_inflow"
+        ):
             small.economy(setting)
 
     def test_the_cap_is_minted_before_anything_moves(self):

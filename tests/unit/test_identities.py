@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import pickle
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,16 +96,18 @@ class _Snapshots:
 
     def __init__(self, days):
         self.flows = {}
-        self._worlds = {-1: begin_world(ECONOMY, small.RUNS, small.WITNESS)}
-        world = copy.deepcopy(self._worlds[-1])
+        world = begin_world(ECONOMY, small.RUNS, small.WITNESS)
+        self._worlds = {-1: pickle.dumps(world)}
         for day in range(LAST + 1):
             advance_day(world, ECONOMY, day)
-            self.flows[day] = {(f, s.partition("/")[0], t.partition("/")[0]) for f, s, t in world.journal.today}
+            self.flows[day] = {
+                (f, s.partition("/")[0], t.partition("/")[0]) for f, s, t in world.journal.today
+            }
             if day in days:
-                self._worlds[day] = copy.deepcopy(world)
+                self._worlds[day] = pickle.dumps(world)
 
     def at_end_of(self, day):
-        return copy.deepcopy(self._worlds[day])
+        return pickle.loads(self._worlds[day])
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,7 @@ def left_of(leg, amount):
 
 class TestOneGwei:
     @pytest.mark.parametrize("name", EVERY_ACCOUNT)
-    @pytest.mark.parametrize("amount", [1, -1])
+    @pytest.mark.parametrize("amount", [1, pytest.param(-1, marks=pytest.mark.slow)])
     def test_too_much_or_too_little_in_any_account(self, snapshots, monkeypatch, name, amount):
         world = snapshots.at_end_of(LAST - 1)
         small.plant(monkeypatch, LAST, lambda w: small.put(w, name, ROW, amount))
@@ -376,7 +378,9 @@ class TestEachIdentity:
             small.put(world, name, ROW, -lacking, booked=True)
             small.put(world, "venue", ROW, lacking, booked=True)
 
-        assert f"identity 8 (no balance below 0) broken on day {LAST}, run {RUN}: account {name} " in broken(fault)
+        assert f"identity 8 (no balance below 0) broken on day {LAST}, run {RUN}: account {name} " in broken(
+            fault
+        )
 
 
 def test_an_unbroken_day_passes_every_identity(snapshots):
@@ -411,6 +415,7 @@ class TestOnTheCommandLine:
         assert "day 3, run 0: account bond is off by 1 gwei" in text
         assert '"status": "failed"' in (tmp_path / "run" / "manifest.json").read_text()
 
+    @pytest.mark.slow
     def test_a_flow_that_the_table_does_not_list(self, capsys, monkeypatch, tmp_path):
         def fault(world):
             world.phase = "market"
@@ -420,6 +425,7 @@ class TestOnTheCommandLine:
         code, text = self.olsim(capsys, tmp_path / "run")
         assert (code, "flow 'M9' is not in the table of flows" in text) == (1, True)
 
+    @pytest.mark.slow
     def test_a_swapped_split(self, capsys, monkeypatch, tmp_path):
         def fault(world):
             raise SplitBroken("day 2, run 0: staking_rewards got 5 gwei of the bills; the split gives 2")
@@ -429,6 +435,7 @@ class TestOnTheCommandLine:
         assert (code, "staking_rewards got 5 gwei" in text) == (1, True)
         assert '"status": "failed"' in (tmp_path / "run" / "manifest.json").read_text()
 
+    @pytest.mark.slow
     def test_a_governor_that_disagrees(self, capsys, monkeypatch, tmp_path):
         def fault(world):
             raise GatewayError("proposal 0, day 2: the governor counts (1, 0, 0)")

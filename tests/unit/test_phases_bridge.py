@@ -22,7 +22,9 @@ def world_with(economy, day, **held):
     world = small.stand(economy, day)
     for place, amounts in held.items():
         name, _, agent_class = place.partition("__")
-        small.give(world, name.replace("_", ".", 1) if name.startswith("wallet") else name, amounts, agent_class)
+        small.give(
+            world, name.replace("_", ".", 1) if name.startswith("wallet") else name, amounts, agent_class
+        )
     return world
 
 
