@@ -133,7 +133,9 @@ def _groups_table(run: Run, as_of: date, *, deciles: bool) -> Table:
         f"income each to {middle}, USD/month",
     )  # fmt: skip
     who = "Holders by decile of baseline holding" if deciles else "Classes of agents"
-    caption = f"{who}, median over runs; income is what reached them: payouts, rewards, grants, emission, unlocks"
+    caption = (
+        f"{who}, median over runs; income is what reached them: payouts, rewards, grants, emission, unlocks"
+    )
     return Table(columns, tuple(rows), caption, folded=deciles)
 
 

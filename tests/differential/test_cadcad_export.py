@@ -26,6 +26,8 @@ from sim.clock import PHASES
 from sim.engine import run_batch
 from sim.observables import OBSERVABLES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = ROOT / "scenarios" / "baseline.yaml"
 AGENTS, DAYS, RUNS = 100, 30, 2

@@ -16,7 +16,7 @@ from sim.chain.addresses import keccak
 from sim.chain.artifacts import load
 from sim.chain.evm import Chain
 
-pytestmark = pytest.mark.chain
+pytestmark = [pytest.mark.chain, pytest.mark.slow]
 
 T0, DAY, COIN = 2_208_988_800, 86_400, 10**18  # 2040: the tester's blocks are never before its own clock
 GAS = 8_000_000

@@ -27,6 +27,8 @@ from sim.governance_gateway import (
     Submission,
 )
 
+pytestmark = pytest.mark.slow
+
 T0, DAY, GOPEN = day0_timestamp(), 86_400, 10**9
 NOON = T0 + 12 * 3600
 OWNERS = {"holders/*": 700_000, "holders/4": 90_000, "users/*": 60_000, "delegates/3": 150_000}

@@ -18,6 +18,8 @@ from sim.chain.journal import JournalEntry, ReconciliationError
 from sim.chain.lifecycle import SetParameter, Spend
 from sim.chain.witness import ChainWitness
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("holders", "users", "contributors", "investors", "team", "operators")
 SPEC = open_spec()
 T0 = day0_timestamp()

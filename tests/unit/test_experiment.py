@@ -35,6 +35,8 @@ from sim.results.shards import BASE
 sys.path.insert(0, str(Path(__file__).parent))
 import synthetic_runs as toy
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 DAYS = 40
 
@@ -241,7 +243,11 @@ class TestExecution:
         assert run.metrics["run"].unique().to_list() == [0, 1, 2, 3]
         assert run.twins.select("twin", "run").unique().height == 4
         assert run.manifest.status == "complete"
-        assert (run.manifest.agents, run.manifest.days, run.manifest.seed) == (economy.layout.population, DAYS, 7)
+        assert (run.manifest.agents, run.manifest.days, run.manifest.seed) == (
+            economy.layout.population,
+            DAYS,
+            7,
+        )
         assert run.manifest.profile is not None
         assert run.manifest.parameters.total == len(run.parameters)
         assert not (tmp_path / "run" / "lock").exists()

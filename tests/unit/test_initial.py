@@ -20,6 +20,8 @@ from sim.engine import build_economy, run_batch
 from sim.experiment.twins import without_unlock
 from sim.scenario import load
 
+pytestmark = pytest.mark.slow
+
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 EXAMPLE = SCENARIOS / "from_2026_09.yaml"
 GWEI = 10**9

@@ -20,6 +20,8 @@ from models.serving import (
 )
 from sim.serving import FleetGroup, FleetModel, ServingDay, read_profile
 
+pytestmark = pytest.mark.slow
+
 CPU = read_profile(Path(__file__).parents[2] / "reference_node" / "profiles" / "cpu.json")
 SCENARIO = {
     "input_tokens_per_request": 1000.0,
