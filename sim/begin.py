@@ -106,6 +106,8 @@ def _bridge(economy: Economy, runs: Int) -> BridgeState:
         withdraw_orders=np.zeros(orders, np.int64),
         treasury_withdraw=np.zeros(len(runs), np.int64),
         escrow=np.zeros(len(runs), np.int64),
+        exits_gwei=np.zeros(len(runs), np.int64),
+        slow_exits_gwei=np.zeros(len(runs), np.int64),
     )
 
 

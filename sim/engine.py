@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sim.witness import Witness
 
 Int = NDArray[np.int64]
+GWEI_DECIMALS = 9
 FAR = 10**6
 """Days to an event that never comes."""
 
@@ -129,6 +130,12 @@ def _refuse_unknown(scenario: Scenario, counts: dict[str, int]) -> None:
                 "proposal.proposer.rank",
             )
         )
+    if scenario.token.ledger_decimals != GWEI_DECIMALS:
+        message = (
+            f"is {scenario.token.ledger_decimals}, but a run keeps its ledger in gwei, {GWEI_DECIMALS} decimals; "
+            "for other units there is the unlock calendar alone"
+        )
+        problems.append(Problem(message, "token.ledger_decimals"))
     if problems:
         raise InputError(problems)
 

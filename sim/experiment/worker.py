@@ -19,6 +19,7 @@ from sim.experiment.failures import CheckFailed
 from sim.experiment.plan import Unit
 from sim.experiment.progress import Reporter
 from sim.experiment.twins import TWINS
+from sim.governance_gateway import GatewayError
 from sim.identities import IdentityBroken
 from sim.ledger import FlowRefused
 from sim.results.shards import BASE, land
@@ -62,11 +63,11 @@ def compute(job: Job) -> str:
     Raises
     ------
     CheckFailed
-        If an identity is broken, the ledger refuses a move, or ledger and chain disagree.
+        If an identity is broken, the ledger refuses a move, or ledger or votes and chain disagree.
     """
     try:
         return _compute(job)
-    except (IdentityBroken, FlowRefused, ReconciliationError) as error:
+    except (IdentityBroken, FlowRefused, ReconciliationError, GatewayError) as error:
         raise CheckFailed(str(error)) from error
 
 

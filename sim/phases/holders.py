@@ -8,6 +8,7 @@ see yesterday's close; a decision is a float only until it is floored to gwei on
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sim.world import World
 
 Int = NDArray[np.int64]
+Float = NDArray[np.float64]
 DUST = 10**9
 """Moves below one token are not worth an agent's attention, in gwei."""
 
@@ -86,47 +88,78 @@ def _sell_ahead(world: World, economy: Economy) -> None:
         _order(world, "traders", amount)
 
 
+@dataclass(frozen=True, slots=True)
+class Rebalancing:
+    """What brings agents towards their plan, int64 gwei (runs, agents whose day it is)."""
+
+    stake: Int
+    unstake: Int
+    wrap: Int
+    unwrap: Int
+    deposit: Int
+    idle: Int
+
+
+def rebalance(
+    l1: Int, l2: Int, stake: Int, wrapped: Int, stake_share: Float, wrap_share: Float
+) -> Rebalancing:
+    """Return the moves towards a target of stake and GOPEN.
+
+    Parameters
+    ----------
+    l1, l2, stake, wrapped
+        What each agent holds, gwei (runs, agents).
+    stake_share, wrap_share
+        Wanted shares of the sum of these, 0 for those who do not take part, (runs, agents).
+
+    Returns
+    -------
+    Rebalancing
+        Stake comes first out of ``wallet.l2``, then GOPEN; what is still missing is deposited from L1, and what nobody
+        wants on L2 is idle. Gaps below a token or a small part of the target move nothing.
+    """
+    total = l1 + l2 + stake + wrapped
+    want_stake, want_wrap = _part(total, stake_share), _part(total, wrap_share)
+    lack_stake, lack_wrap = _lack(want_stake, stake), _lack(want_wrap, wrapped)
+    to_stake = np.minimum(lack_stake, l2)
+    to_wrap = np.minimum(lack_wrap, l2 - to_stake)
+    idle = l2 - to_stake - to_wrap
+    return Rebalancing(
+        stake=to_stake,
+        unstake=_excess(stake, want_stake),
+        wrap=to_wrap,
+        unwrap=_excess(wrapped, want_wrap),
+        deposit=np.minimum(lack_stake + lack_wrap - to_stake - to_wrap, l1),
+        idle=np.where(idle > DUST, idle, 0),
+    )
+
+
 def _follow_plan(world: World, economy: Economy, name: str) -> None:
     """Move the agents whose day it is towards their target of stake and GOPEN."""
     plan = getattr(economy.scenario.agents, name).plan
-    every = plan.every.value.days
-    all_columns = world.layout.slice(name)
+    every, columns = plan.every.value.days, world.layout.slice(name)
     own = slice(world.day % every, None, every)
-    if own.start >= all_columns.stop - all_columns.start:
+    if own.start >= columns.stop - columns.start:
         return
-    taste = world.holding.taste[:, all_columns][:, own]
-    takes_part = taste < float(plan.participate.value)
-    held = {
-        key: world.agent_balance(key, name)[:, own] for key in ("wallet.l1", "wallet.l2", "stake", "wrapped")
-    }
-    total = held["wallet.l1"] + held["wallet.l2"] + held["stake"] + held["wrapped"]
-    want_stake = np.where(takes_part, _part(total, float(plan.stake.value)), 0)
-    want_wrap = np.where(takes_part, _part(total, float(plan.wrap.value)), 0)
-    lack_stake = _lack(want_stake, held["stake"])
-    lack_wrap = _lack(want_wrap, held["wrapped"])
-    to_stake = np.minimum(lack_stake, held["wallet.l2"])
-    to_wrap = np.minimum(lack_wrap, held["wallet.l2"] - to_stake)
-    idle = held["wallet.l2"] - to_stake - to_wrap
-    missing = lack_stake + lack_wrap - to_stake - to_wrap
-    _spread(world.bridge.deposit_orders[:, all_columns], own, np.minimum(missing, held["wallet.l1"]))
+    takes_part = world.holding.taste[:, columns][:, own] < float(plan.participate.value)
+    l1, l2, stake, wrapped = (
+        world.agent_balance(key, name)[:, own] for key in ("wallet.l1", "wallet.l2", "stake", "wrapped")
+    )
+    stake_share, wrap_share = (takes_part * float(share.value) for share in (plan.stake, plan.wrap))
+    step = rebalance(l1, l2, stake, wrapped, stake_share, wrap_share)
+    world.bridge.deposit_orders[:, columns][:, own] += step.deposit
     if name not in SELLERS_ON_ARRIVAL:
-        _spread(world.bridge.withdraw_orders[:, all_columns], own, np.where(idle > DUST, idle, 0))
-    to_unstake = _excess(held["stake"], want_stake)
-    to_unwrap = _excess(held["wrapped"], want_wrap)
-    _stake(world, name, own, to_stake)
-    _unstake(world, economy, name, own, to_unstake)
-    _wrap(world, name, own, to_wrap, to_unwrap)
-    for action, amount in (
-        ("stake", to_stake),
-        ("unstake", to_unstake),
-        ("wrap", to_wrap),
-        ("unwrap", to_unwrap),
-    ):
-        if amount.any():
-            gas.charge(world, economy, name, action, amount > 0, own)
+        world.bridge.withdraw_orders[:, columns][:, own] += step.idle
+    move(world, "S1", at("wallet.l2", name), at("stake", name), step.stake, own)
+    _unstake(world, economy, name, own, step.unstake)
+    move(world, "H1", at("wallet.l2", name), at("wrapped", name), step.wrap, own)
+    move(world, "H1", at("wrapped", name), at("wallet.l2", name), step.unwrap, own)
+    world.holding.gopen_supply += step.wrap.sum(axis=1) - step.unwrap.sum(axis=1)
+    for action in ("stake", "unstake", "wrap", "unwrap"):
+        gas.charge(world, economy, name, action, getattr(step, action) > 0, own)
 
 
-def _part(total: Int, share: float) -> Int:
+def _part(total: Int, share: Float) -> Int:
     return np.asarray(np.floor(total * share), np.int64)
 
 
@@ -140,15 +173,6 @@ def _excess(have: Int, want: Int) -> Int:
     """Return what is too much, unless it is less than a fifth of the target or dust."""
     gap = have - want
     return np.where((gap > DUST) & (gap > want // 5), gap, 0)
-
-
-def _spread(orders: Int, own: slice, amount: Int) -> None:
-    orders[:, own] += amount
-
-
-def _stake(world: World, name: str, own: slice, amount: Int) -> None:
-    if amount.any():
-        move(world, "S1", at("wallet.l2", name), at("stake", name), amount, own)
 
 
 def _unstake(world: World, economy: Economy, name: str, own: slice, amount: Int) -> None:
@@ -175,11 +199,3 @@ def _push_unbonding(world: World, lock: str, amounts: Int) -> None:
     for delay in np.unique(delays):
         due = world.day + max(-(-int(delay) // 86_400), 1)
         world.holding.unbonding.push(due, np.where((delays == delay)[:, None], amounts, 0))
-
-
-def _wrap(world: World, name: str, own: slice, wrap: Int, unwrap: Int) -> None:
-    if not wrap.any() and not unwrap.any():
-        return
-    move(world, "H1", at("wallet.l2", name), at("wrapped", name), wrap, own)
-    move(world, "H1", at("wrapped", name), at("wallet.l2", name), unwrap, own)
-    world.holding.gopen_supply += wrap.sum(axis=1) - unwrap.sum(axis=1)

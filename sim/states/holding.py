@@ -111,13 +111,13 @@ class BridgeState:
     withdraw_orders: Int
     treasury_withdraw: Int
     escrow: Int
+    exits_gwei: Int
+    slow_exits_gwei: Int
     deposits: DueQueue = field(default_factory=DueQueue)
     withdrawals: DueQueue = field(default_factory=DueQueue)
     pool_deposits: dict[int, Int] = field(default_factory=dict)
     treasury_withdrawals: dict[int, Int] = field(default_factory=dict)
     fastbridge_withdrawals: dict[int, Int] = field(default_factory=dict)
-    exits_gwei: Int = field(default_factory=lambda: np.zeros(0, np.int64))
-    slow_exits_gwei: Int = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(slots=True)

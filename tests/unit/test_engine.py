@@ -19,7 +19,7 @@ from sim import clock, draws
 from sim.accounts import AGENT_CLASSES
 from sim.begin import begin_world
 from sim.clock import PHASES, Hooks, advance_day, run_days
-from sim.engine import FAR, population, result_of, run_batch
+from sim.engine import FAR, build_economy, population, result_of, run_batch
 from sim.ledger import at, move
 from sim.observables import OBSERVABLES
 from sim.scenario import load
@@ -310,3 +310,9 @@ class TestClock:
         gained = (world.income - before)[:, world.layout.slice("team")]
         assert gained.tolist() == one.tolist()
         assert world.income.sum() == before.sum() + 17
+
+
+def test_a_run_of_another_unit_is_refused_and_not_priced_wrongly():
+    scenario = load(small.BASELINE, ["token.ledger_decimals=8"])
+    with pytest.raises(InputError, match=r"token\.ledger_decimals: is 8, but a run keeps its ledger in gwei"):
+        build_economy(scenario, agents=30)
