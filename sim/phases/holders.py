@@ -145,7 +145,9 @@ def _follow_plan(world: World, economy: Economy, name: str) -> None:
     l1, l2, stake, wrapped = (
         world.agent_balance(key, name)[:, own] for key in ("wallet.l1", "wallet.l2", "stake", "wrapped")
     )
-    stake_share, wrap_share = (takes_part * float(share.value) for share in (plan.stake, plan.wrap))
+    stake_share, wrap_share = (
+        np.where(takes_part, float(share.value), 0.0).astype(np.float64) for share in (plan.stake, plan.wrap)
+    )
     step = rebalance(l1, l2, stake, wrapped, stake_share, wrap_share)
     world.bridge.deposit_orders[:, columns][:, own] += step.deposit
     if name not in SELLERS_ON_ARRIVAL:
