@@ -1,6 +1,7 @@
 """Identities: what must hold every day in every run, to the gwei.
 
-Rule decided here: the eight conservation identities of the ledger, and that every balance is what the journal says.
+Rule decided here: the eight conservation identities of the ledger, and that every balance is what the journal says,
+in sum and agent by agent.
 A broken one stops the run and names the account, the run and the day.
 """
 
@@ -67,6 +68,7 @@ def check(world: World, economy: Economy) -> None:
     wrapped = agent_totals[:, _index("wrapped")]
     _require(world, "4 (GOPEN supply = wrapped)", "wrapped", gopen - wrapped)
     _require(world, "3 (escrow mirror)", "escrow", world.bridge.escrow - escrow)
+    _require_same_agents(world)
 
 
 def totals(world: World) -> tuple[Int, Int]:
@@ -108,6 +110,17 @@ def _same_as_journal(world: World, agent_totals: Int) -> None:
             _require(
                 world, "journal (balance = sum of its flows)", accounts[column].name, difference[:, column]
             )
+
+
+def _require_same_agents(world: World) -> None:
+    """Find money that moved between agents of one account: their sum is right, their weighted sum is not."""
+    wrong = world.checksum_of_holdings() != world.checksum
+    if wrong.any():
+        row, column = (int(i) for i in np.argwhere(wrong)[0])
+        raise IdentityBroken(
+            f"identity journal (who holds it) broken on day {world.day}, run {int(world.runs[row])}: account "
+            f"{AGENT_ACCOUNTS[column].name} has the right sum, but money moved between its agents without a flow"
+        )
 
 
 def _require_none_negative(world: World, least: Int) -> None:

@@ -177,8 +177,10 @@ def _apply(
     if account.per_agent:
         if amount.ndim != 2:
             raise FlowRefused(f"{flow}: {place.label} needs an amount per agent, (runs, agents)")
-        balance = world.holdings[account.index][:, _columns(world, place, within)]
+        columns = _columns(world, place, within)
+        balance = world.holdings[account.index][:, columns]
         change = amount
+        world.checksum[:, account.index] += sign * (amount @ world.layout.checksum_weights[columns])
     else:
         balance = world.balances[:, account.index]
         change = per_run

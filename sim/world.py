@@ -77,6 +77,14 @@ class Layout:
         """First column of each class, int64 (classes,); every class has at least one agent."""
         return np.array([self._slices[name].start for name, _ in self.counts], np.int64)
 
+    @cached_property
+    def checksum_weights(self) -> Int:
+        """One odd weight per column, int64 (agents,): the output of SplitMix64 at the column's number."""
+        z = (np.arange(1, self.agents + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return ((z ^ (z >> np.uint64(31))) | np.uint64(1)).view(np.int64)
+
     @property
     def population(self) -> int:
         """Simulated agents: those with behaviour, without the institutions."""
@@ -124,6 +132,9 @@ class World:
         World accounts, int64 (runs, accounts): as they are, and as the journal says.
     holdings, expected_agent
         Agent accounts, int64 (accounts, runs, agents), and their sums as the journal says, (runs, accounts).
+    checksum
+        Agent accounts' weighted sums as the ledger moved them, modulo 2^64, int64 (runs, accounts): finds money that
+        went from one agent to another of the same account.
     earned, dust
         Liability of the distributor: payouts per agent, int64 (runs, agents), and the carried remainder (runs,).
     income
@@ -156,8 +167,17 @@ class World:
     usage: UsageState
     governance: GovernanceState
     record: RecordState
+    checksum: Int = field(init=False)
     day: int = 0
     phase: str = "genesis"
+
+    def __post_init__(self) -> None:
+        self.checksum = self.checksum_of_holdings()
+
+    def checksum_of_holdings(self) -> Int:
+        """Return the weighted sums of the agent accounts as they are, int64 (runs, accounts), modulo 2^64."""
+        weighted = np.einsum("kra,a->rk", self.holdings, self.layout.checksum_weights)
+        return np.asarray(weighted, np.int64)
 
     @property
     def count(self) -> int:

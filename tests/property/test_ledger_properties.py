@@ -64,6 +64,7 @@ def scatter(world, draw):
     world.balances[:, 0] += CAP - total(world)
     world.expected_world[:] = world.balances
     world.expected_agent[:] = world.holdings.sum(axis=2).T
+    world.checksum = world.checksum_of_holdings()
 
 
 def total(world):
@@ -98,6 +99,7 @@ def test_random_moves_conserve_money_and_the_journal_is_the_balances(chosen, see
     assert world.holdings.min() >= 0
     assert (world.expected_world == world.balances).all()
     assert (world.expected_agent == world.holdings.sum(axis=2).T).all()
+    assert (world.checksum == world.checksum_of_holdings()).all()
     _replayed_day_totals_are_the_balances(world, before)
     _replayed_entries_are_the_witness_runs_balances(world, before)
 

@@ -116,6 +116,7 @@ def put(world: World, name: str, row: int, amount: int, agent: int = 0, *, booke
     if booked:
         book = world.expected_agent if account.per_agent else world.expected_world
         book[row, account.index] += amount
+        world.checksum = world.checksum_of_holdings()
 
 
 def give(world: World, name: str, amounts: Any, agent_class: str = "") -> None:
@@ -126,6 +127,7 @@ def give(world: World, name: str, amounts: Any, agent_class: str = "") -> None:
         before = held.sum(axis=1)
         held[:] = amounts
         world.expected_agent[:, account.index] += held.sum(axis=1) - before
+        world.checksum = world.checksum_of_holdings()
         return
     before = world.balances[:, account.index].copy()
     world.balances[:, account.index] = amounts

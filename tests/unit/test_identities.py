@@ -159,6 +159,36 @@ class TestOneGwei:
             f"account {source} is off by -1 gwei", f"account {target} is off by 1 gwei", day=LAST, runs=[RUN],
         )  # fmt: skip
 
+    @pytest.mark.parametrize("name", [account.name for account in AGENT_ACCOUNTS])
+    @pytest.mark.parametrize("other", [0, -1])
+    def test_moved_between_two_agents_of_one_account(self, snapshots, name, other):
+        def fault(world):
+            held = world.agent_balance(name)[ROW]
+            payer = int(np.argmax(held[1:-1])) + 1
+            small.put(world, name, ROW, 1000, agent=payer, booked=True)
+            small.put(world, name, ROW, -1, agent=payer)
+            small.put(world, name, ROW, 1, agent=other)
+
+        world = snapshots.at_end_of(LAST - 1)
+        fault(world)
+        with pytest.raises(IdentityBroken) as found:
+            identities._require_same_agents(world)
+        assert str(found.value) == (
+            f"identity journal (who holds it) broken on day {LAST - 1}, run {RUN}: account {name} has the right "
+            "sum, but money moved between its agents without a flow"
+        )
+
+    def test_moved_between_two_agents_stops_the_day(self, snapshots, monkeypatch):
+        def fault(world):
+            rich = int(np.argmax(world.agent_balance("wallet.l1")[ROW]))
+            small.put(world, "wallet.l1", ROW, -1, agent=rich)
+            small.put(world, "wallet.l1", ROW, 1, agent=rich - 1)
+
+        world = snapshots.at_end_of(LAST - 1)
+        small.plant(monkeypatch, LAST, fault)
+        found = stopped(world, LAST)
+        assert f"broken on day {LAST}, run {RUN}: account wallet.l1 has the right sum" in found
+
     @pytest.mark.parametrize("phase", [name for name, _ in PHASES])
     def test_at_any_time_of_the_day(self, snapshots, monkeypatch, phase):
         world = snapshots.at_end_of(LAST - 1)
