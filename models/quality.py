@@ -23,7 +23,8 @@ def quality(
     Parameters
     ----------
     stock, stock_at_start
-        Data today and on day 0, `(runs,)`, in any one unit; the latter positive.
+        Data today and on day 0, `(runs,)`, in any one unit. Where nobody brought data on day 0 there is
+        nothing to compare with, and the ratio counts as 1.
     data_exponent
         Exponent of their ratio, 0 or more.
     milestones
@@ -36,7 +37,9 @@ def quality(
     >>> float(quality(np.array(4.0), np.array(1.0), 0.5, np.array(0), 0.02))
     2.0
     """
-    ratio = np.maximum(np.asarray(stock) / stock_at_start, np.finfo(np.float64).tiny)
+    stock, start = np.broadcast_arrays(np.asarray(stock, np.float64), np.asarray(stock_at_start, np.float64))
+    ratio = np.divide(stock, start, out=np.ones(stock.shape), where=start > 0)
+    ratio = np.maximum(ratio, np.finfo(np.float64).tiny)
     return np.asarray(ratio**data_exponent * (1.0 + np.asarray(milestones)) ** exponent)
 
 
