@@ -127,7 +127,7 @@ def _holding(economy: Economy, runs: Int) -> HoldingState:
         team_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "team"),
         trader_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "traders"),
         airdropped=np.zeros((len(runs), economy.layout.count("holders")), np.int64),
-        days_since_receipt=zeros.copy(), gopen_supply=zeros.copy(), staking_paid=zeros, staking_paid_emission=zeros,
+        days_since_receipt=zeros.copy(), gopen_supply=zeros.copy(), staking_paid=zeros,
         emitted=zeros,
     )  # fmt: skip
 

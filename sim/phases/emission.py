@@ -34,7 +34,6 @@ def advance(world: World, economy: Economy) -> None:
     shortfall = np.minimum(world.usage.operator_shortfall, due_today(world, economy, "operators"))
     operators = _affordable(world, shortfall)
     move(world, "E4", at("pool.community.l2"), at("operators_pot"), operators)
-    world.holding.staking_paid_emission = stakers
     world.holding.emitted = spent + stakers + operators
 
 

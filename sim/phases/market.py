@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.apportion import apportion_floor
 from models.exact import mul_div
-from models.market import clear_batch
+from models.market import clear_batch, price_usd
 from models.units import MICRO_USD_PER_USD
 from sim import draws
 from sim.draws import Decision
@@ -143,7 +143,7 @@ def _buy_back(world: World, economy: Economy, spent: Int, tokens: Int) -> None:
 def _publish(world: World) -> None:
     """Set today's close and clear the orders."""
     state = world.market
-    world.price_usd = state.pool_micro_usd / world.world_balance("venue") * (1e9 / MICRO_USD_PER_USD)
+    world.price_usd = price_usd(world.world_balance("venue"), state.pool_micro_usd)
     state.price_path = np.concatenate((state.price_path[:, 1:], world.price_usd[:, None]), axis=1)
     state.peak_usd = np.maximum(state.peak_usd, world.price_usd)
     state.sell_orders[:] = 0

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.market import depth_usd, slippage
+from models.staking import apy
 from models.supply import supply
 from sim import identities, tables
 from sim.accounts import AGENT_ACCOUNTS, BUCKET_ROLES, WORLD_ACCOUNTS, Chain, Counted
@@ -177,7 +178,7 @@ def _staking(world: World, record: RecordState) -> None:
     ]
     _put(record, "staking_apr_fee", day, rates[0])
     _put(record, "staking_apr_emission", day, rates[1])
-    _put(record, "staking_apy", day, np.expm1(np.minimum(rates[0] + rates[1], 50.0)))
+    _put(record, "staking_apy", day, apy(np.minimum(rates[0] + rates[1], 50.0)))
 
 
 def _pots(world: World, economy: Economy, record: RecordState) -> None:

@@ -144,8 +144,8 @@ class HoldingState:
         GOPEN outstanding, int64 (runs,), kept from wraps and unwraps: the independent side of identity 4.
     unbonding
         Stake on its way out, by day of release.
-    staking_paid, staking_paid_emission, emitted
-        Rewards paid today, what the programme put into the pot today, and all programmes together, int64 (runs,).
+    staking_paid, emitted
+        Rewards paid today, and what all programmes together paid today, int64 (runs,).
     """
 
     taste: Float
@@ -160,6 +160,5 @@ class HoldingState:
     days_since_receipt: Int
     gopen_supply: Int
     staking_paid: Int
-    staking_paid_emission: Int
     emitted: Int
     unbonding: DueQueue = field(default_factory=DueQueue)
