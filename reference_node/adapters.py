@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.errors import InputError, Problem
-from reference_node.model import ModelConfig
+from reference_node.config import ModelConfig
 from reference_node.weights import module_path, tensors_sha256
 
 WEIGHTS_FILE, CONFIG_FILE = "adapter_model.safetensors", "adapter_config.json"

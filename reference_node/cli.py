@@ -45,8 +45,8 @@ def measure(
             "olsim node bench: --out FILE is missing; say where the profile goes, or ask for --figures"
         )
     _import_torch()
-    from reference_node.bench import check_target, measure_profile, stderr_progress
-    from reference_node.measure import PLANS
+    from reference_node.bench.measure import PLANS
+    from reference_node.bench.run import check_target, measure_profile, stderr_progress
     from reference_node.profile import write_profile
 
     if preset not in PLANS:
@@ -69,8 +69,8 @@ def measure(
 def bench(as_json: AsJson = False) -> None:
     """Node against peft and transformers on the same weights, in one interleaved run."""
     _import_torch()
-    from reference_node.bench import stderr_progress
-    from reference_node.figures import node_figures
+    from reference_node.bench.figures import node_figures
+    from reference_node.bench.run import stderr_progress
 
     document = node_figures(stderr_progress(time.perf_counter()))
     sys.stdout.write(json.dumps(document) + "\n" if as_json else _table(document))
@@ -126,7 +126,7 @@ def _import_torch() -> None:
 
 
 def _shape(preset: str) -> Any:
-    from reference_node.model import PRESETS
+    from reference_node.config import PRESETS
 
     if preset not in PRESETS:
         raise InputError(f"preset {preset!r} is unknown; allowed {', '.join(PRESETS)}")

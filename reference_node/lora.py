@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models.errors import InputError
 from reference_node.adapters import Adapter, read_adapter
-from reference_node.model import GROUPS, ModelConfig
+from reference_node.config import GROUPS, ModelConfig
 
 # Gather once distinct adapters exceed this share of the rows. On a CPU gathering never paid (measured at 1 to
 # 32 rows: segments reach 0.51 of base with 32 distinct adapters, gathering 0.36), so 1.0; on an accelerator

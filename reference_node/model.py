@@ -9,97 +9,13 @@ heads, D head size.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.errors import InputError
-
-GROUPS = {
-    "qkv": ("q_proj", "k_proj", "v_proj"),
-    "o": ("o_proj",),
-    "gate_up": ("gate_proj", "up_proj"),
-    "down": ("down_proj",),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    """Shape of a Llama-family decoder; the default is the tiny model that CPU benches serve.
-
-    `rope_scaling` is None or the four `llama3` numbers (factor, low_freq_factor, high_freq_factor, original
-    length).
-    """
-
-    vocab_size: int = 4096
-    hidden_size: int = 256
-    layers: int = 4
-    heads: int = 8
-    kv_heads: int = 4
-    head_dim: int = 32
-    intermediate_size: int = 704
-    rms_eps: float = 1e-5
-    rope_theta: float = 10_000.0
-    rope_scaling: tuple[float, float, float, float] | None = None
-    tied: bool = False
-
-    def __post_init__(self) -> None:
-        wrong = [
-            f"model.{f.name}: {getattr(self, f.name)} is not positive; allowed 1 and above"
-            for f in fields(self)
-            if f.type == "int" and getattr(self, f.name) < 1
-        ]
-        if not wrong and self.heads % self.kv_heads:
-            wrong.append(f"model.kv_heads: {self.kv_heads} does not divide heads = {self.heads}")
-        if not wrong and self.head_dim % 2:
-            wrong.append(f"model.head_dim: {self.head_dim} is odd; rotary embeddings need an even size")
-        if wrong:
-            raise InputError(wrong)
-
-    def projections(self) -> dict[str, tuple[int, int]]:
-        """Return (out, in) of each of the seven linear projections of a layer."""
-        hidden, inner, q, kv = (
-            self.hidden_size,
-            self.intermediate_size,
-            self.heads * self.head_dim,
-            self.kv_heads * self.head_dim,
-        )
-        return {
-            "q_proj": (q, hidden),
-            "k_proj": (kv, hidden),
-            "v_proj": (kv, hidden),
-            "o_proj": (hidden, q),
-            "gate_proj": (inner, hidden),
-            "up_proj": (inner, hidden),
-            "down_proj": (hidden, inner),
-        }
-
-    def parameters(self) -> int:
-        """Return the number of parameters, embedding table and norms included."""
-        linear = sum(out * inp for out, inp in self.projections().values())
-        tables = self.vocab_size * self.hidden_size * (1 if self.tied else 2)
-        return self.layers * (linear + 2 * self.hidden_size) + self.hidden_size + tables
-
-    def streamed_parameters(self) -> int:
-        """Return the parameters read by every decode step: all but the embedding table, LM head included."""
-        return self.parameters() - (0 if self.tied else self.vocab_size * self.hidden_size)
-
-
-LLAMA_8B = ModelConfig(
-    vocab_size=128_256,
-    hidden_size=4096,
-    layers=32,
-    heads=32,
-    kv_heads=8,
-    head_dim=128,
-    intermediate_size=14_336,
-    rope_theta=500_000.0,
-    rope_scaling=(8.0, 1.0, 4.0, 8192.0),
-)
-PRESETS = {"tiny": ModelConfig(), "8b": LLAMA_8B}
+from reference_node.config import GROUPS, Layer, ModelConfig
 
 
 class LinearDelta(Protocol):
@@ -107,18 +23,6 @@ class LinearDelta(Protocol):
 
     def add(self, layer: int, group: str, x: Tensor, y: Tensor) -> None:
         """Add to `y` (tokens, out of the fused group) the low-rank update of `x` (tokens, in)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Weights of one decoder layer, each (out, in)."""
-
-    qkv: Tensor
-    o: Tensor
-    gate_up: Tensor
-    down: Tensor
-    norm_attention: Tensor
-    norm_mlp: Tensor
 
 
 class KVCache:

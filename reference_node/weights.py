@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from models.errors import InputError, Problem
-from reference_node.model import GROUPS, Layer, Llama, ModelConfig
+from reference_node.config import GROUPS, Layer, ModelConfig
+from reference_node.model import Llama
 
 LLAMA3_KEYS = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 

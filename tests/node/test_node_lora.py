@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from models.errors import InputError
 from reference_node.adapters import CONFIG_FILE, WEIGHTS_FILE, random_adapter, read_adapter, save_adapter
+from reference_node.config import ModelConfig
 from reference_node.engine import Engine, Request
 from reference_node.lora import AdapterPool, LoraPlan, PoolFullError
-from reference_node.model import KVCache, ModelConfig, random_model
+from reference_node.model import KVCache, random_model
 from reference_node.weights import load_model
 
 pytestmark = [pytest.mark.node, pytest.mark.filterwarnings("ignore::FutureWarning")]

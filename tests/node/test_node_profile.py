@@ -98,9 +98,9 @@ def test_an_edited_profile_is_refused(tmp_path):
 
 def test_bench_of_a_minute_model_writes_a_profile_that_both_sides_read(tmp_path):
     pytest.importorskip("torch", reason="needs the node extra (torch)")
-    from reference_node.bench import measure_profile
-    from reference_node.measure import BenchPlan
-    from reference_node.model import ModelConfig
+    from reference_node.bench.measure import BenchPlan
+    from reference_node.bench.run import measure_profile
+    from reference_node.config import ModelConfig
     from sim.serving import read_profile as read_for_simulation
 
     shape = ModelConfig(**MINUTE)
@@ -134,7 +134,7 @@ class Blocker:
         if name.partition(".")[0] in BLOCKED:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Blocker())
-import reference_node.bench
+import reference_node.bench.run
 print("loaded")
 """
 
@@ -148,7 +148,8 @@ def test_bench_imports_with_torch_numpy_and_safetensors_alone():
 
 
 def test_figures_compare_with_peers_on_equal_weights(oracle, tmp_path):
-    from reference_node.model import KVCache, ModelConfig, random_model
+    from reference_node.config import ModelConfig
+    from reference_node.model import KVCache, random_model
     from reference_node.weights import load_model, save_model
 
     torch = pytest.importorskip("torch", reason="needs the node extra (torch)")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.serving import zipf_popularity
+from reference_node.bench.measure import Progress, Rig, clock_of
 from reference_node.engine import Completion, Engine, Request
-from reference_node.measure import Progress, Rig, clock_of
 from reference_node.profile import Quantiles, ServingRow, Slo
 
 # MLPerf Inference, Llama-2-70B interactive: p99 bounds on time to first token and time per output token.

@@ -15,9 +15,9 @@ import torch
 
 from models.serving import decode_bytes, decode_flops, roofline_step_ms
 from reference_node.adapters import read_adapter, save_adapter
+from reference_node.bench.measure import Progress, Rig, prompt_of, timed_ms
 from reference_node.engine import Engine, Request
 from reference_node.lora import AdapterPool
-from reference_node.measure import Progress, Rig, prompt_of, timed_ms
 from reference_node.profile import AdapterLoad, DecodeRow, PrefillRow
 
 

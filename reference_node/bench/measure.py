@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from reference_node.adapters import Adapter, random_adapter
+from reference_node.config import LLAMA_8B, ModelConfig
 from reference_node.engine import Engine
 from reference_node.lora import AdapterPool
-from reference_node.model import LLAMA_8B, Llama, ModelConfig
+from reference_node.model import Llama
 
 Progress = Callable[[str], None]
 

@@ -17,9 +17,9 @@ import torch
 
 import reference_node
 from reference_node.adapters import save_adapter
-from reference_node.bench import build_rig, cpu_name, revision
+from reference_node.bench.measure import PLANS, Progress, Rig, timed_ms
+from reference_node.bench.run import build_rig, cpu_name, revision
 from reference_node.lora import LoraPlan
-from reference_node.measure import PLANS, Progress, Rig, timed_ms
 from reference_node.model import KVCache
 from reference_node.weights import save_model
 

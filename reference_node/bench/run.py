@@ -25,9 +25,8 @@ import reference_node
 from models.errors import InputError
 from models.serving import fit_step_time
 from reference_node.adapters import TARGETS
-from reference_node.load import Load, Run, burst_rate, median_run, serve, serving_row
-from reference_node.lora import AdapterPool
-from reference_node.measure import (
+from reference_node.bench.load import Load, Run, burst_rate, median_run, serve, serving_row
+from reference_node.bench.measure import (
     PLANS,
     BenchPlan,
     Progress,
@@ -35,6 +34,8 @@ from reference_node.measure import (
     make_adapters,
     measure_ceilings,
 )
+from reference_node.bench.sweeps import DecodeSweep, PrefillSweep, measure_adapter_load
+from reference_node.lora import AdapterPool
 from reference_node.model import random_model
 from reference_node.profile import (
     SCHEMA_VERSION,
@@ -51,7 +52,6 @@ from reference_node.profile import (
     Software,
     write_profile,
 )
-from reference_node.sweeps import DecodeSweep, PrefillSweep, measure_adapter_load
 from reference_node.weights import recipe_sha256
 
 SEED = 2025
@@ -295,7 +295,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     progress(f"wrote {options.out}: fit r2 {profile.fit.r2:.4f}, largest error {profile.fit.max_rel_err:.1%}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
