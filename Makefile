@@ -8,6 +8,7 @@ PIP := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip --disa
 	--prefer-binary --constraint constraints.txt
 PACKAGES := pyproject.toml constraints.txt
 TORCH := torch==2.13.0
+TRITON_VENV := .venv-triton
 SUITE := not gpu and not bench and not soak
 SOURCES := sim models reference_node tests
 
@@ -16,10 +17,10 @@ PYTHON ?= $(shell for name in python3.11 python3 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-all run app test lint bench clean
+.PHONY: help setup setup-all run app test lint bench test-triton bench-accelerator clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.stamp-setup ## .venv with the simulator, the chain and the dashboard
 
@@ -43,8 +44,15 @@ lint: setup-all ## ruff, mypy --strict, import rules
 bench: setup-all ## ratios measured on this machine
 	$(BIN)/olsim bench node
 
+test-triton: $(TRITON_VENV)/.stamp ## the kernels under Triton's interpreter, in an environment of their own
+	OMP_NUM_THREADS=1 $(TRITON_VENV)/bin/python -m pytest -c /dev/null --rootdir=. --confcutdir=tests/triton \
+		--import-mode=importlib -p no:cacheprovider -W "ignore:Conversion of an array" -q tests/triton
+
+bench-accelerator: setup-all ## kernels, figures and profile of an NVIDIA card, about nine minutes
+	$(BIN)/python -m reference_node.bench.accelerator --out runs/accelerator
+
 clean: ## remove the environment and caches; runs/ stays
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(TRITON_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -60,4 +68,12 @@ $(VENV)/.stamp-setup: $(PACKAGES) | $(BIN)/python
 $(VENV)/.stamp-setup-all: $(VENV)/.stamp-setup
 	$(PIP) $(TORCH)
 	$(PIP) --editable '.[chain,app,node,cadcad,dev]'
+	@touch $@
+
+# Triton's interpreter needs an older numpy than the rest; torch in a command of its own, as above.
+$(TRITON_VENV)/.stamp: constraints-triton.txt
+	@test -n "$(PYTHON)" || { echo "olsim needs Python 3.11 or newer; none was found on PATH" >&2; exit 2; }
+	$(PYTHON) -m venv $(TRITON_VENV)
+	$(TRITON_VENV)/bin/python -m pip --disable-pip-version-check --quiet install $(TORCH)
+	$(TRITON_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --requirement constraints-triton.txt
 	@touch $@

@@ -1,9 +1,9 @@
 """Operators: revenue against the USD cost of a replica, and who enters or leaves.
 
-Rules decided here. The margin is (revenue - cost) / cost over a window of days: it stays finite when
-nothing is earned. A replica is added where the margin was above a threshold on each of the last N days, and
-taken away where it was below another on each of them; after a change the count starts anew. A fleet keeps
-some replicas whatever the margin.
+Rules decided here. The margin is (revenue - cost) / cost over a window of days: it stays finite when nothing is
+earned. Pay goes to replicas, and between kinds of machine by the tokens that one of each served. A replica is added
+where the margin was above a threshold on each of the last N days, and taken away where it was below another on each
+of them; after a change the count starts anew. A fleet keeps some replicas whatever the margin.
 """
 
 from __future__ import annotations
@@ -72,3 +72,32 @@ def claim_gwei(served_tokens: Ints, rate_gwei_per_million: Ints) -> Ints:
     7
     """
     return mul_div(served_tokens, rate_gwei_per_million, 1_000_000)[0]
+
+
+def pay_weights(served_tokens: Floats, replicas: Ints) -> Ints:
+    """Return how a replica of each kind is weighed in the pay, by the tokens that one of its kind served.
+
+    Parameters
+    ----------
+    served_tokens, replicas
+        Tokens served by each kind of machine, and its replicas, `(runs, kinds)`.
+
+    Returns
+    -------
+    numpy.ndarray
+        `(runs, kinds)`, 2^20 for the kind that served most; 1 for all where there is one kind alone or nothing
+        was served.
+
+    Examples
+    --------
+    >>> pay_weights(np.array([[300.0, 50.0]]), np.array([[3, 2]])).tolist()
+    [[1048576, 262144]]
+    >>> pay_weights(np.array([[300.0]]), np.array([[3]])).tolist()
+    [[1]]
+    """
+    each = np.divide(served_tokens, replicas, out=np.zeros(replicas.shape), where=replicas > 0)
+    most = each.max(axis=1, keepdims=True)
+    if replicas.shape[1] == 1:
+        return np.ones(replicas.shape, np.int64)
+    scaled = np.divide(each, most, out=np.full(each.shape, 2.0**-20), where=most > 0)
+    return np.asarray(np.rint(scaled * 2.0**20), np.int64)

@@ -1,11 +1,11 @@
 """Serving model: what a LoRA node's measured profile says about tokens, waiting, capacity and cost.
 
 Rules decided here: the duration of one decode step is linear in batch, in distinct adapters times rank, and
-in batch times context (`fit` of the profile); a cold adapter is loaded on its replica's time; popularity is
-Zipf and an LRU cache follows Che's approximation; waits interpolate as log-wait against 1/(1-rho); overload
-is a fluid backlog with a bounded queue. `sim/serving` only queues with these formulas. Everything is pure,
-takes scalars or arrays that broadcast to `(runs,)`, and returns float64. Times are milliseconds where the
-name says `_ms`, else seconds.
+in batch times context (`fit` of the profile); prompt chunks ride in the same forward, whose fixed cost is paid
+once; popularity is Zipf and an LRU cache follows Che's approximation. `sim/serving` only queues with these
+formulas (waits: `models/queueing.py`; a machine per model: `models/dedicated.py`). Everything is pure, takes
+scalars or arrays that broadcast to `(runs,)`, and returns float64. Times are milliseconds where the name says
+`_ms`, else seconds.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ FloatArray = NDArray[np.float64]
 
 SECONDS_PER_DAY = 86_400.0
 CACHE_POLICIES = ("lru", "unload_always", "resident")
+SERVING_POLICIES = (*CACHE_POLICIES, "dedicated")
+"""How a fleet may hold its adapters: by one of the caches, or merged, each on replicas of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +50,18 @@ class StepFit:
 
 
 @dataclass(frozen=True, slots=True)
-class Overload:
-    """One tick of a fluid queue, all in the unit of the arrivals.
+class PromptFit:
+    """What prompts take in a forward, `ms = base + chunk*chunks + token*tokens`.
 
     Parameters
     ----------
-    served, refused, backlog
-        Work done, work turned away because the queue was full, work still waiting.
+    base, chunk, token
+        Milliseconds per forward; per prompt (or part of one) in it; per prompt token.
     """
 
-    served: FloatArray
-    refused: FloatArray
-    backlog: FloatArray
+    base: float
+    chunk: float
+    token: float
 
 
 def _f(value: ArrayLike) -> FloatArray:
@@ -129,13 +131,103 @@ def fit_step_time(
     return StepFit(a, b, c, d, r2, float(np.max(np.abs(predicted / target - 1.0))))
 
 
-def fit_prefill(tokens: ArrayLike, prefill_ms: ArrayLike) -> tuple[float, float]:
-    """Return (base_ms, ms_per_token) of one prompt's prefill, fitted like `fit_step_time`; shapes (rows,)."""
-    count, target = _f(tokens), _f(prefill_ms)
-    if count.size < 2 or not np.all(target > 0):
-        raise ValueError(f"fit needs at least 2 rows of positive prefill times, got {count.size}")
-    base, slope = _nonnegative_relative(np.stack([np.ones_like(count), count], axis=1), target)
-    return float(base), float(slope)
+def fit_prompts(tokens: ArrayLike, chunks: ArrayLike, forward_ms: ArrayLike) -> PromptFit:
+    """Fit forwards over prompts alone like `fit_step_time`, shapes (rows,).
+
+    Parameters
+    ----------
+    tokens, chunks, forward_ms
+        Tokens and prompts of each forward, and its duration. Where every forward held one prompt, what a
+        prompt costs cannot be told from what a forward costs and counts as the forward's.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer rows than coefficients, or a duration is not positive.
+    """
+    count, prompts, target = _f(tokens), _f(chunks), _f(forward_ms)
+    columns = [np.ones_like(count), count, prompts][: 3 if np.ptp(prompts) > 0 else 2]
+    if count.size < len(columns) or not np.all(target > 0):
+        raise ValueError(
+            f"fit needs at least {len(columns)} rows of positive prefill times, got {count.size}"
+        )
+    base, token, *chunk = (float(x) for x in _nonnegative_relative(np.stack(columns, axis=1), target))
+    return PromptFit(base, chunk[0] if chunk else 0.0, token)
+
+
+def fit_joining(decode_ms: ArrayLike, tokens: ArrayLike, step_ms: ArrayLike, chunk: float) -> PromptFit:
+    """Fit what one prompt adds to a step of decode rows, relative to the step, no coefficient below 0.
+
+    Parameters
+    ----------
+    decode_ms, tokens, step_ms
+        The same step without the prompt (`step_time_ms`), the prompt's tokens in it, and its measured duration,
+        shapes (rows,).
+    chunk
+        What a further prompt costs in a forward over prompts alone, `PromptFit.chunk`: one row holds one prompt
+        and cannot say how much of what is fixed is paid again by a second.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer than two rows, or a duration is not positive.
+    """
+    count, whole = _f(tokens), _f(step_ms)
+    if count.size < 2 or not np.all(whole > 0):
+        raise ValueError(f"fit needs at least 2 rows of positive step times, got {count.size}")
+    design = np.stack([np.ones_like(count), count], axis=1) / whole[:, None]
+    added = 1.0 - _f(decode_ms) / whole
+    fixed, token = np.linalg.lstsq(design, added, rcond=None)[0]
+    if fixed < 0.0 or token < 0.0:
+        column = 1 if fixed < 0.0 else 0
+        only = max(float(design[:, column] @ added / (design[:, column] @ design[:, column])), 0.0)
+        fixed, token = (0.0, only) if column else (only, 0.0)
+    again = min(chunk, float(fixed))
+    return PromptFit(float(fixed) - again, again, float(token))
+
+
+def joining_alone(fit: StepFit, prompts: PromptFit) -> PromptFit:
+    """Return what prompts add to a step of decode rows where that was not measured: all but a forward's cost."""
+    return PromptFit(max(prompts.base - fit.a, 0.0), prompts.chunk, prompts.token)
+
+
+def mixed_step_ms(
+    fit: StepFit,
+    prompts: PromptFit,
+    joining: PromptFit,
+    rows: ArrayLike,
+    distinct: ArrayLike,
+    rank: ArrayLike,
+    context: ArrayLike,
+    tokens: ArrayLike,
+    chunks: ArrayLike,
+) -> FloatArray:
+    """Return the duration of one forward over decode rows and prompt chunks together.
+
+    With rows it is `step_time_ms` and what prompts add to such a step; the fixed cost of a forward is paid once.
+    Without rows it is that of prompts alone, without prompts `step_time_ms`.
+
+    Parameters
+    ----------
+    fit, prompts, joining
+        Measured coefficients: of decode steps, of prompts alone, of prompts that join decode rows.
+    rows, distinct, rank, context
+        Decode rows, distinct adapters among them, LoRA rank, mean tokens of context per row.
+    tokens, chunks
+        Prompt tokens in the forward and the prompts that they belong to.
+
+    Examples
+    --------
+    >>> fit, alone = StepFit(1.0, 0.5, 0.25, 0.125, 1.0, 0.0), PromptFit(3.0, 2.0, 0.0625)
+    >>> joining = joining_alone(fit, alone)
+    >>> cases = ((8, 0), (0, 64), (8, 64))
+    >>> [float(mixed_step_ms(fit, alone, joining, n, 4, 16, 100, t, t // 64)) for n, t in cases]
+    [121.0, 9.0, 129.0]
+    """
+    parts = [p.base + p.chunk * _f(chunks) + p.token * _f(tokens) for p in (prompts, joining)]
+    prompting, decoding = _f(tokens) > 0, _f(rows) > 0
+    decode = np.where(decoding, step_time_ms(fit, rows, distinct, rank, context), 0.0)
+    return np.asarray(decode + np.where(prompting, np.where(decoding, parts[1], parts[0]), 0.0))
 
 
 def _nonnegative_relative(design: FloatArray, target: FloatArray) -> FloatArray:
@@ -244,14 +336,31 @@ def mean_load_ms(
     return hit * _f(gpu_hit_ms) + (1.0 - hit) * (host * _f(host_ms) + (1.0 - host) * _f(disk_ms))
 
 
-def request_work_ms(
-    prefill_ms: ArrayLike, load_ms: ArrayLike, output_tokens: ArrayLike, step_ms: ArrayLike, batch: ArrayLike
-) -> FloatArray:
-    """Return a replica's time for one request at a full batch: load + prefill + (out-1) * step / batch.
+def prompt_work_ms(joining: PromptFit, tokens: ArrayLike, step_tokens: int) -> FloatArray:
+    """Return what a prompt adds to the steps of decode rows that it rides in.
 
-    The first token comes from the prefill, so a request takes part in `output_tokens - 1` steps.
+    Parameters
+    ----------
+    joining
+        Measured coefficients.
+    tokens
+        Tokens of the prompt.
+    step_tokens
+        Most tokens of a step: a longer prompt needs several.
     """
-    return _f(load_ms) + _f(prefill_ms) + np.maximum(_f(output_tokens) - 1.0, 0.0) * _f(step_ms) / _f(batch)
+    steps = np.ceil(_f(tokens) / step_tokens)
+    return (joining.base + joining.chunk) * steps + joining.token * _f(tokens)
+
+
+def request_work_ms(
+    prompt_ms: ArrayLike, load_ms: ArrayLike, output_tokens: ArrayLike, step_ms: ArrayLike, batch: ArrayLike
+) -> FloatArray:
+    """Return a replica's time for one request at a full batch: load + prompt + (out-1) * step / batch.
+
+    The first token comes from the prompt's last chunk, so a request takes part in `output_tokens - 1` steps.
+    `load_ms` is the part of loading that the replica waits for.
+    """
+    return _f(load_ms) + _f(prompt_ms) + np.maximum(_f(output_tokens) - 1.0, 0.0) * _f(step_ms) / _f(batch)
 
 
 def capacity_tokens_per_day(
@@ -307,40 +416,6 @@ def roofline_step_ms(
 ) -> FloatArray:
     """Return the shortest possible step, max(bytes/bandwidth, flops/rate), in milliseconds."""
     return 1e3 * np.maximum(_f(bytes_) / _f(bandwidth_bytes_per_s), _f(flops) / _f(flops_per_s))
-
-
-def interpolate_wait(rho: ArrayLike, grid: FloatArray, waits: FloatArray) -> FloatArray:
-    """Return a wait at utilisation rho from a table, as log-wait linear in 1/(1-rho).
-
-    Below the grid the first value holds. Above it the wait grows in proportion to 1/(1-rho), as in every
-    single-queue heavy-traffic limit, and is infinite from rho = 1; callers cap it at their queue's bound.
-
-    Parameters
-    ----------
-    rho
-        Utilisation, shape (runs,).
-    grid, waits
-        Increasing utilisations below 1 and positive waits, shape (points,).
-    """
-    load, last = _f(rho), float(grid[-1])
-    with np.errstate(divide="ignore"):
-        stretch = np.where(load < 1.0, 1.0 / np.maximum(1.0 - load, 0.0), np.inf)
-    inside = np.exp(np.interp(np.minimum(stretch, 1.0 / (1.0 - last)), 1.0 / (1.0 - grid), np.log(waits)))
-    return np.where(load <= last, inside, waits[-1] * (1.0 - last) * stretch)
-
-
-def fluid_overload(
-    arrivals: ArrayLike, backlog: ArrayLike, capacity: ArrayLike, queue_limit: ArrayLike
-) -> Overload:
-    """Advance a fluid queue by one tick: serve up to capacity, keep up to the queue's limit, refuse the rest.
-
-    Served + refused + new backlog equals arrivals + old backlog. All shapes (runs,), all in one unit of work.
-    """
-    offered = _f(arrivals) + _f(backlog)
-    served = np.minimum(offered, _f(capacity))
-    left = offered - served
-    kept = np.minimum(left, _f(queue_limit))
-    return Overload(served, left - kept, kept)
 
 
 def profile_sha256(document: Mapping[str, Any]) -> str:

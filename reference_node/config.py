@@ -7,14 +7,17 @@ v0.1), and stretched rotary frequencies (Llama 3.1). A checkpoint that needs any
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
 from models.errors import InputError
 
 Family = Literal["llama", "mistral", "qwen2", "qwen3"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+LLAMA3_RANGE = "factor 1 and above, 0 < low_freq_factor < high_freq_factor, original length 1 and above"
 
 GROUPS = {
     "qkv": ("q_proj", "k_proj", "v_proj"),
@@ -63,9 +66,16 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         wrong = [
-            f"model.{f.name}: {getattr(self, f.name)} is not positive; allowed 1 and above"
+            f"model.{f.name}: {value!r} is not a whole number above 0"
             for f in fields(self)
-            if f.type == "int" and getattr(self, f.name) < 1
+            if f.type == "int" and (type(value := getattr(self, f.name)) is not int or value < 1)
+        ]
+        if self.family not in FAMILIES:
+            wrong.append(f"model.family: {self.family!r} is not known; allowed {', '.join(FAMILIES)}")
+        wrong += [
+            f"model.{name}: {value!r} is out of range; allowed {allowed}"
+            for name, value, fine, allowed in self._ranges()
+            if not fine
         ]
         if not wrong and self.heads % self.kv_heads:
             wrong.append(f"model.kv_heads: {self.kv_heads} does not divide heads = {self.heads}")
@@ -73,6 +83,21 @@ class ModelConfig:
             wrong.append(f"model.head_dim: {self.head_dim} is odd; rotary embeddings need an even size")
         if wrong:
             raise InputError(wrong)
+
+    def _ranges(self) -> list[tuple[str, object, bool, str]]:
+        """Return (name, value, whether it is in range, range) of the numbers that are no counts."""
+        window, eps, theta, scaling = self.sliding_window, self.rms_eps, self.rope_theta, self.rope_scaling
+        return [
+            (
+                "sliding_window",
+                window,
+                window is None or (type(window) is int and window >= 1),
+                "1 token and above, or null",
+            ),
+            ("rms_eps", eps, 0 < eps < 1, "above 0 and below 1"),
+            ("rope_theta", theta, 1 < theta < math.inf, "above 1"),
+            ("rope_scaling", scaling, scaling is None or _is_llama3(*scaling), LLAMA3_RANGE),
+        ]
 
     def projections(self) -> dict[str, tuple[int, int]]:
         """Return (out, in) of each of the seven linear projections of a layer."""
@@ -103,6 +128,10 @@ class ModelConfig:
     def streamed_parameters(self) -> int:
         """Return the parameters read by every decode step: all but the embedding table, LM head included."""
         return self.parameters() - (0 if self.tied else self.vocab_size * self.hidden_size)
+
+
+def _is_llama3(factor: float, low: float, high: float, original: float) -> bool:
+    return 1 <= factor < math.inf and 0 < low < high < math.inf and 1 <= original < math.inf
 
 
 LLAMA_8B = ModelConfig(

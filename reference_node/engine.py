@@ -1,69 +1,72 @@
-"""Continuous batching: which request runs in which row at each step, and which adapter served it.
+"""Continuous batching: what happens to a request from `submit` to its last token, and which adapter served it.
 
-First come, first served. Between two decode steps every waiting request for which a row and an adapter slot
-are free is prefilled and joins; a finished request leaves at once and the last row moves into its place, so
-running rows stay dense. The adapter is pinned from admission to the last token, and the completion carries
-the content hash of what was applied. Decoding is greedy.
+A request's adapters are held by content hash from admission to the last token, so neither replacing, evicting nor
+deleting one changes what is served, and the completion carries these hashes. Prefixes are shared by the same hashes.
+One thread owns an engine.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from models.errors import InputError
-from reference_node.lora import AdapterPool, LoraPlan, PoolFullError
-from reference_node.model import KVCache, Llama
+from reference_node import sampler
+from reference_node.kv import PrefixChain
+from reference_node.model import Llama
+from reference_node.pool import AdapterPool
+from reference_node.request import AdapterUse, Completion, Finish, Request
+from reference_node.runner import Runner
+from reference_node.scheduler import Scheduler
+from reference_node.sequence import EngineConfig, StepPlan
+from reference_node.sequence import Sequence as Entry
+
+__all__ = ["Engine", "EngineConfig", "EngineStats", "QueueFullError", "Request"]
+
+PAUSE_S = 0.0005  # of `run` while nothing can go on, e.g. because an adapter is still being read
+
+
+class QueueFullError(RuntimeError):
+    """As many requests wait as may; the client should come back later."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What a client asks for.
+class EngineStats:
+    """Figures of an engine at this moment; tokens, preemptions and steps since its start.
 
     Parameters
     ----------
-    id
-        Unique among requests in flight.
-    prompt
-        Token ids, at least one.
-    max_new_tokens
-        Tokens to generate, at least one.
-    adapter_sha256
-        Content hash of the adapter, None for the base model.
-    stop_tokens
-        Generation ends after any of these.
+    waiting, running
+        Requests.
+    kv_blocks, kv_blocks_used, kv_blocks_cached
+        Blocks in all, owned by requests, owned by none but findable.
+    prefix_hit_tokens, prefix_query_tokens
+        Prompt tokens found in the prefix cache, and looked for.
+    prompt_tokens, generated_tokens
+        Computed prompt tokens (again after a preemption), and tokens given to clients.
+    preemptions, steps
+        Counts.
+    distinct_adapters
+        In the last step.
     """
 
-    id: str
-    prompt: tuple[int, ...]
-    max_new_tokens: int
-    adapter_sha256: str | None = None
-    stop_tokens: frozenset[int] = frozenset()
-
-
-@dataclass(slots=True)
-class Completion:
-    """What was served: tokens, the adapter behind them, the clock at submission and at each token (s).
-
-    `error` is empty unless the request failed after admission, e.g. because its adapter's folder changed on
-    disk.
-    """
-
-    request: Request
-    adapter_sha256: str | None
-    submitted_s: float
-    tokens: list[int] = field(default_factory=list)
-    token_times_s: list[float] = field(default_factory=list)
-    error: str = ""
-
-    def done(self) -> bool:
-        """Return whether the last token has been produced."""
-        full = len(self.tokens) >= self.request.max_new_tokens
-        return full or bool(self.tokens and self.tokens[-1] in self.request.stop_tokens)
+    waiting: int
+    running: int
+    kv_blocks: int
+    kv_blocks_used: int
+    kv_blocks_cached: int
+    prefix_hit_tokens: int
+    prefix_query_tokens: int
+    prompt_tokens: int
+    generated_tokens: int
+    preemptions: int
+    steps: int
+    distinct_adapters: int
 
 
 class Engine:
@@ -73,12 +76,10 @@ class Engine:
     ----------
     model, pool
         The base and the adapters.
-    batch_max
-        Rows that decode together.
-    length_max
-        Longest prompt plus completion of a request, in tokens.
-    queue_max
-        Requests that may wait; `submit` refuses more.
+    config
+        Limits.
+    base_sha256
+        Names the base in the keys of the prefix cache.
     clock
         Seconds, monotonic.
     """
@@ -87,141 +88,200 @@ class Engine:
         self,
         model: Llama,
         pool: AdapterPool,
+        config: EngineConfig,
         *,
-        batch_max: int,
-        length_max: int,
-        queue_max: int = 4096,
+        base_sha256: str = "",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if batch_max < 1 or not 1 < length_max <= model.cos.shape[0]:
+        if config.length_max > len(model.cos):
             raise InputError(
-                f"engine: batch_max {batch_max}: 1 or more; length_max {length_max}: 2 to {len(model.cos)}"
+                f"engine.length_max: {config.length_max}; this model allows 2 to {len(model.cos)}"
             )
-        self.model, self.pool = model, pool
-        self.batch_max, self.length_max, self.queue_max, self.clock = batch_max, length_max, queue_max, clock
-        self.cache = KVCache(model.config, batch_max, length_max, model.embed)
-        self.waiting: deque[Completion] = deque()
-        self.running: list[Completion] = []
-        self._slots: list[int] = []
-        self._plan: LoraPlan | None = None
+        self.model, self.pool, self.config, self.clock = model, pool, config, clock
+        self.base_sha256 = base_sha256
+        self.scheduler, self.runner = Scheduler(config, pool), Runner(model, pool, config)
+        self._entries: dict[str, Entry] = {}
+        self._arrivals = self._prompt_tokens = self._generated_tokens = self._distinct = 0
 
-    def submit(self, request: Request) -> None:
+    @property
+    def attention_name(self) -> str:
+        """Return which decode attention was chosen at start-up."""
+        return self.runner.attention_name
+
+    @property
+    def waiting(self) -> list[Completion]:
+        """Return the queued requests, oldest first."""
+        return [entry.completion for entry in self.scheduler.queues.in_order()]
+
+    @property
+    def running(self) -> list[Completion]:
+        """Return the admitted requests."""
+        return [entry.completion for entry in self.scheduler.running]
+
+    @property
+    def idle(self) -> bool:
+        """Return whether no request is in the engine."""
+        return not self._entries
+
+    def submit(self, request: Request) -> Completion:
         """Queue a request.
 
         Raises
         ------
         InputError
-            When it is malformed, too long, names an unknown adapter, or the queue is full.
+            When it is malformed, too long, names an unknown adapter, or its id is in flight.
+        QueueFullError
+            When `queue_max` requests wait.
         """
         wrong = self._problems(request)
         if wrong:
             raise InputError([f"request {request.id}: {message}" for message in wrong])
-        self.waiting.append(Completion(request, request.adapter_sha256, self.clock()))
+        if len(self.scheduler.queues) >= self.config.queue_max:
+            raise QueueFullError(f"queue is full ({self.config.queue_max} waiting)")
+        completion, size = Completion(request, self.clock()), self.config.block_size
+        entry = Entry(
+            completion,
+            self._arrivals,
+            list(request.prompt),
+            request.adapters,
+            PrefixChain(self.base_sha256, request.adapters, request.tenant, size),
+            frozenset(use.sha256 for use in request.adapters),
+            math.ceil((len(request.prompt) + request.max_new_tokens - 1) / size),
+        )
+        self._arrivals += 1
+        self._entries[request.id] = entry
+        self.scheduler.add(entry)
+        return completion
+
+    def cancel(self, request_id: str) -> Completion | None:
+        """End a request now; its blocks and adapters are free when this returns. None if it is not in flight."""
+        entry = self._entries.get(request_id)
+        return None if entry is None else self._end(entry, "cancelled")
 
     def step(self) -> list[Completion]:
-        """Admit what fits, decode one token for every running row, and return the requests that finished."""
-        finished = self._admit()
-        if self.running:
-            self._decode()
-            finished += self._retire()
-        return finished
+        """Run one step and return the completions that got a token or ended."""
+        plan = self.scheduler.plan()
+        changed = [self._end(entry, "error") for entry in plan.failed]
+        if plan.cleared:
+            self.runner.kv.clear(plan.cleared)
+        plan.decode = self.runner.arrange(plan.decode)
+        self._distinct = len({sha for entry in _entries(plan) for sha in entry.hashes})
+        if plan.decode or plan.chunks:
+            logits, lost = self._forward(plan)
+            changed += lost
+            changed += self._take_tokens(plan, logits)
+        return changed
 
     def run(self, requests: Iterable[Request]) -> dict[str, Completion]:
         """Submit requests, serve until all are done, and return completions by request id."""
-        for request in requests:
-            self.submit(request)
-        done: dict[str, Completion] = {}
-        while self.waiting or self.running:
-            done |= {completion.request.id: completion for completion in self.step()}
+        done = {request.id: self.submit(request) for request in requests}
+        while not self.idle:
+            if not self.step() and not self.scheduler.running:
+                time.sleep(PAUSE_S)
         return done
 
-    def reassign(self, adapters: Sequence[str | None]) -> None:
-        """Give the running rows other adapters from the next step on, as benches of one warm batch do."""
-        for entry, adapter in zip(self.running, adapters, strict=True):
-            if entry.adapter_sha256 is not None:
-                self.pool.release(entry.adapter_sha256)
-            entry.adapter_sha256 = adapter
-        self._slots = [-1 if adapter is None else self.pool.acquire(adapter) for adapter in adapters]
-        self._plan = None
+    def stats(self) -> EngineStats:
+        """Return the engine's figures."""
+        scheduler, blocks = self.scheduler, self.scheduler.blocks
+        return EngineStats(
+            waiting=len(scheduler.queues),
+            running=len(scheduler.running),
+            kv_blocks=blocks.blocks,
+            kv_blocks_used=blocks.used,
+            kv_blocks_cached=blocks.cached,
+            prefix_hit_tokens=scheduler.prefix_hit_tokens,
+            prefix_query_tokens=scheduler.prefix_query_tokens,
+            prompt_tokens=self._prompt_tokens,
+            generated_tokens=self._generated_tokens,
+            preemptions=scheduler.preemptions,
+            steps=scheduler.steps,
+            distinct_adapters=self._distinct,
+        )
+
+    def reset_prefix_cache(self) -> None:
+        """Forget every cached block; running requests keep theirs."""
+        self.scheduler.blocks.forget_all()
 
     def _problems(self, request: Request) -> list[str]:
         vocab, total = self.model.config.vocab_size, len(request.prompt) + request.max_new_tokens
-        wrong = []
+        wrong = sampler.problems(request.sampling)
+        if request.id in self._entries:
+            wrong.append("a request of this id is in flight")
         if not request.prompt or not all(0 <= token < vocab for token in request.prompt):
             wrong.append(f"prompt of {len(request.prompt)} tokens must hold ids from 0 to {vocab - 1}")
-        if request.max_new_tokens < 1 or total > self.length_max:
-            wrong.append(
-                f"prompt + max_new_tokens = {total}; allowed one new token or more, {self.length_max} in all"
-            )
-        if request.adapter_sha256 is not None and not self.pool.knows(request.adapter_sha256):
-            wrong.append(f"unknown adapter {request.adapter_sha256[:12]}")
-        if len(self.waiting) >= self.queue_max:
-            wrong.append(f"queue is full ({self.queue_max} waiting)")
+        room = min(self.config.length_max, self.config.blocks * self.config.block_size)
+        if request.max_new_tokens < 1 or total > room:
+            wrong.append(f"prompt + max_new_tokens = {total}; allowed one new token or more, {room} in all")
+        return wrong + self._adapter_problems(request.adapters)
+
+    def _adapter_problems(self, adapters: tuple[AdapterUse, ...]) -> list[str]:
+        hashes = [use.sha256 for use in adapters]
+        most = min(self.pool.slots, self.config.distinct_adapters_max or self.pool.slots)
+        wrong = [f"unknown adapter {sha[:12]}" for sha in hashes if not self.pool.knows(sha)]
+        wrong += [
+            f"weight {use.weight!r} of adapter {use.sha256[:12]}: allowed finite numbers"
+            for use in adapters
+            if not math.isfinite(use.weight)
+        ]
+        if len(set(hashes)) != len(hashes):
+            wrong.append("the same adapter twice")
+        if len(hashes) > most:
+            wrong.append(f"{len(hashes)} adapters; allowed 0 to {most}")
         return wrong
 
-    def _admit(self) -> list[Completion]:
-        """Prefill waiting requests into free rows; a full pool holds the queue, so that order is kept."""
-        failed = []
-        while self.waiting and len(self.running) < self.batch_max:
-            entry = self.waiting[0]
-            try:
-                slot = -1 if entry.adapter_sha256 is None else self.pool.acquire(entry.adapter_sha256)
-            except PoolFullError:
-                break
-            except InputError as error:
-                entry.error = str(error)
-                failed.append(self.waiting.popleft())
-                continue
-            self.waiting.popleft()
-            prompt = torch.tensor([entry.request.prompt], device=self.model.device)
-            delta = LoraPlan(self.pool, [slot] * prompt.shape[1], gather=False) if slot >= 0 else None
-            logits = self.model.prefill(prompt, self.cache, len(self.running), delta)
-            entry.tokens.append(int(logits.argmax(dim=-1)))
-            entry.token_times_s.append(self.clock())
-            self.running.append(entry)
-            self._slots.append(slot)
-            self._plan = None
-        return failed + self._retire()
+    def _forward(self, plan: StepPlan) -> tuple[Tensor, list[Completion]]:
+        """Run a step; out of memory in a prompt costs half a chunk, then the largest chunk's request alone."""
+        try:
+            return self.runner.run(plan.decode, plan.chunks), []
+        except torch.OutOfMemoryError:
+            if not plan.chunks:
+                raise
+        plan.chunks = [(entry, max(1, count // 2)) for entry, count in plan.chunks]
+        try:
+            return self.runner.run(plan.decode, plan.chunks), []
+        except torch.OutOfMemoryError as error:
+            largest, _ = max(plan.chunks, key=lambda chunk: chunk[0].computed + chunk[1])
+            largest.completion.error = f"out of memory at prefill: {error}"
+        plan.chunks = []
+        logits = self.runner.run(plan.decode, []) if plan.decode else torch.empty(0)
+        return logits, [self._end(largest, "error")]
 
-    def _decode(self) -> None:
-        if self._plan is None:
-            self._plan = LoraPlan(self.pool, self._slots)
-        positions = [len(entry.request.prompt) + len(entry.tokens) - 1 for entry in self.running]
-        device = self.model.device
-        logits = self.model.decode(
-            torch.tensor([entry.tokens[-1] for entry in self.running], device=device),
-            torch.tensor(positions, device=device),
-            self.cache,
-            max(positions) + 1,
-            self._plan if self._plan.active else None,
-        )
-        for entry, token in zip(self.running, logits.argmax(dim=-1).tolist(), strict=True):
-            entry.tokens.append(token)
+    def _take_tokens(self, plan: StepPlan, logits: Tensor) -> list[Completion]:
+        finished = [entry for entry, count in plan.chunks if count == entry.remaining]
+        entries = [*plan.decode, *finished]
+        for entry, count in (*((entry, 1) for entry in plan.decode), *plan.chunks):
+            prompt = len(entry.completion.request.prompt)
+            self._prompt_tokens += max(0, min(count, prompt - entry.computed))
+            self.scheduler.advance(entry, count)
+        if not entries:
+            return []
+        samplings = [entry.completion.request.sampling for entry in entries]
+        tokens = sampler.next_tokens(logits, samplings, [len(e.completion.tokens) for e in entries])
         now = self.clock()
-        for entry in self.running:
-            entry.token_times_s.append(now)
+        return [self._take(entry, token, now) for entry, token in zip(entries, tokens, strict=True)]
 
-    def _retire(self) -> list[Completion]:
-        """Remove finished rows, highest first, filling each hole with the last row."""
-        finished = []
-        for row in reversed(range(len(self.running))):
-            entry = self.running[row]
-            if not entry.done():
-                continue
-            finished.append(entry)
-            last = len(self.running) - 1
-            moved = self.running[last]
-            # Cleared, because a masked NaN left by an overflowing adapter would still poison the next row
-            # here.
-            self.cache.clear(row, len(entry.request.prompt) + len(entry.tokens))
-            if row != last:
-                length = len(moved.request.prompt) + len(moved.tokens)
-                self.cache.move(last, row, length)
-                self.cache.clear(last, length)
-            self.running[row], self._slots[row] = moved, self._slots[last]
-            self.running.pop()
-            self._slots.pop()
-            self._plan = None
-            if entry.adapter_sha256 is not None:
-                self.pool.release(entry.adapter_sha256)
-        return finished
+    def _take(self, entry: Entry, token: int, now: float) -> Completion:
+        completion, request = entry.completion, entry.completion.request
+        if token == sampler.NO_TOKEN:
+            completion.error = "the logits are not finite numbers: the adapter or the base overflows"
+            self.scheduler.blocks.withdraw(entry.blocks)
+            return self._end(entry, "error")
+        completion.tokens.append(token)
+        completion.token_times_s.append(now)
+        entry.tokens.append(token)
+        self._generated_tokens += 1
+        if token in request.stop_tokens:
+            return self._end(entry, "stop")
+        if len(completion.tokens) >= request.max_new_tokens:
+            return self._end(entry, "length")
+        return completion
+
+    def _end(self, entry: Entry, finish: Finish) -> Completion:
+        self.scheduler.remove(entry)
+        del self._entries[entry.completion.request.id]
+        entry.completion.finish = finish
+        return entry.completion
+
+
+def _entries(plan: StepPlan) -> list[Entry]:
+    return [*plan.decode, *(entry for entry, _ in plan.chunks)]

@@ -1,213 +1,38 @@
-"""Adapters in one batch: where each adapter's matrices lie, and how a step applies several of them at once.
+"""Adapters in one batch: how one step applies every row's own low-rank update to a fused projection.
 
-A permanent pool holds A (slot, part, rank, in) per fused group and B (slot, out, rank) per projection, padded
-to the pool's rank, so that serving never allocates. A row names its slot, -1 for none; rows without an
-adapter are never touched, hence bit-identical to the base. Few adapters: one small GEMM per segment of equal
-slots. Many: gather each row's matrices and multiply batched. B stays per projection, because a block-diagonal
-B would stream zeros.
+On a CPU tokens that share an adapter go as one matrix product from `SEGMENT_TOKENS` tokens on (prompts, a hot adapter),
+all others through `embedding_bag`, which reads each token's matrices where they lie in the pool: one call for the whole
+batch, however many adapters it holds. On an accelerator the kernels do both. A row may name several adapters with
+weights, whose updates add up; a row without any is never touched, hence bit-identical to the base.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from models.errors import InputError
-from reference_node.adapters import Adapter, read_adapter
-from reference_node.config import GROUPS, ModelConfig
+from reference_node.config import GROUPS
+from reference_node.pool import AdapterPool, PoolFullError
+from reference_node.slots import SlabStore, StripStore
 
-# Gather once distinct adapters exceed this share of the rows. On a CPU gathering never paid (measured at 1 to
-# 32 rows: segments reach 0.51 of base with 32 distinct adapters, gathering 0.36), so 1.0; on an accelerator
-# launches dominate and the value is an estimate until `detail` of the bench's `mixed.*` figures, which times
-# both, says otherwise.
-CROSSOVER = {"cpu": 1.0, "cuda": 0.1}
-POLICIES = ("lru", "unload_always", "resident")
+__all__ = ["AdapterPool", "LoraPlan", "PoolFullError"]
 
+Rows = Sequence[Sequence[tuple[int, float]]]
+CpuPath = Literal["bags", "segments"]
 
-class PoolFullError(RuntimeError):
-    """Every slot serves a request in flight; the caller waits for one to finish."""
-
-
-class AdapterPool:
-    """Slots on the device, a host tier behind them, folders on disk behind that; entries by content hash.
-
-    Parameters
-    ----------
-    config
-        Shape of the base model.
-    slots, rank_max
-        Slots on the device and the largest rank that they hold.
-    host_slots
-        Adapters kept validated in host memory; older ones are read again from disk.
-    policy
-        `lru`; `unload_always` empties a slot with its last request; `resident` never evicts, so that once the
-        slots are taken other adapters are refused.
-    """
-
-    def __init__(
-        self,
-        config: ModelConfig,
-        *,
-        slots: int,
-        rank_max: int,
-        host_slots: int = 1024,
-        policy: str = "lru",
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        if slots < 1 or rank_max < 1 or host_slots < 1 or policy not in POLICIES:
-            raise InputError(
-                f"adapter pool: slots {slots}, rank_max {rank_max}, host_slots {host_slots}: 1 or more; "
-                f"policy {policy!r} one of {', '.join(POLICIES)}"
-            )
-        self.config, self.slots, self.rank_max, self.host_slots, self.policy = (
-            config,
-            slots,
-            rank_max,
-            host_slots,
-            policy,
-        )
-        shapes = config.projections()
-        zeros = {"dtype": dtype, "device": device}
-        self.a: list[dict[str, Tensor]] = [
-            {
-                g: torch.zeros((slots, len(parts), rank_max, shapes[parts[0]][1]), **zeros)
-                for g, parts in GROUPS.items()
-            }
-            for _ in range(config.layers)
-        ]
-        self.b: list[dict[str, Tensor]] = [
-            {name: torch.zeros((slots, out, rank_max), **zeros) for name, (out, _) in shapes.items()}
-            for _ in range(config.layers)
-        ]
-        self.rank = [0] * slots
-        self.widths = {name: out for name, (out, _) in shapes.items()}
-        # Views by layer, group, slot: A^T (in, parts x rank) and each part's B^T (rank, out), bounded by the
-        # true rank.
-        self.views: list[dict[str, list[tuple[Tensor, list[Tensor]]]]] = [
-            {group: [(torch.empty(0), [])] * slots for group in GROUPS} for _ in range(config.layers)
-        ]
-        self.counters: Counter[str] = Counter()
-        self._slot_of: OrderedDict[str, int] = OrderedDict()  # least recently used first
-        self._free = list(range(slots - 1, -1, -1))
-        self._in_flight: Counter[str] = Counter()
-        self._host: OrderedDict[str, Adapter] = OrderedDict()
-        self._folder: dict[str, Path] = {}
-
-    def register(self, folder: Path) -> str:
-        """Validate an adapter folder, remember where it lies and return its content hash."""
-        adapter = read_adapter(folder, self.config, rank_max=self.rank_max)
-        self._folder[adapter.sha256] = folder
-        self._remember(adapter)
-        return adapter.sha256
-
-    def add(self, adapter: Adapter) -> str:
-        """Put a validated adapter into the host tier and return its content hash."""
-        if adapter.rank > self.rank_max:
-            raise InputError(f"adapter rank {adapter.rank} exceeds the pool's; allowed 1 to {self.rank_max}")
-        self._remember(adapter)
-        return adapter.sha256
-
-    def knows(self, sha256: str) -> bool:
-        """Return whether this adapter can be served."""
-        return sha256 in self._slot_of or sha256 in self._host or sha256 in self._folder
-
-    def acquire(self, sha256: str) -> int:
-        """Pin an adapter for one request and return its slot, loading it if it is not on the device.
-
-        Raises
-        ------
-        InputError
-            When the adapter is unknown, its folder no longer holds that content, or the policy has no room
-            for it.
-        PoolFullError
-            When no slot can be freed.
-        """
-        slot = self._slot_of.get(sha256)
-        if slot is None:
-            adapter = self._fetch(sha256)
-            slot = self._take_slot()
-            self.write(slot, adapter)
-            self._slot_of[sha256] = slot
-        else:
-            self.counters["hit"] += 1
-        self._slot_of.move_to_end(sha256)
-        self._in_flight[sha256] += 1
-        return slot
-
-    def release(self, sha256: str) -> None:
-        """Unpin an adapter at the end of a request."""
-        self._in_flight[sha256] -= 1
-        if self._in_flight[sha256] > 0:
-            return
-        del self._in_flight[sha256]
-        if self.policy == "unload_always":
-            self._free.append(self._slot_of.pop(sha256))
-
-    def write(self, slot: int, adapter: Adapter) -> None:
-        """Copy an adapter into a slot; alpha / rank is folded into B, and ranks above its own stay zero."""
-        self.rank[slot] = adapter.rank
-        for layer in range(self.config.layers):
-            for group, parts in GROUPS.items():
-                for part, name in enumerate(parts):
-                    self._write_one(
-                        self.a[layer][group][slot, part], self.b[layer][name][slot], adapter, (layer, name)
-                    )
-                shrink = self.a[layer][group][slot, :, : adapter.rank].flatten(0, 1).T
-                grow = [self.b[layer][name][slot, :, : adapter.rank].T for name in parts]
-                self.views[layer][group][slot] = (shrink, grow)
-
-    def nbytes_per_adapter(self, rank: int) -> int:
-        """Return the bytes that one adapter of a rank on all seven projections occupies on the device."""
-        width = sum(out + inp for out, inp in self.config.projections().values())
-        return rank * width * self.config.layers * self.a[0]["o"].element_size()
-
-    def _write_one(self, a: Tensor, b: Tensor, adapter: Adapter, key: tuple[int, str]) -> None:
-        a.zero_()
-        b.zero_()
-        if key in adapter.a:
-            a[: adapter.rank] = adapter.a[key].to(a.device, a.dtype)
-            b[:, : adapter.rank] = (adapter.b[key].float() * adapter.scale).to(b.device, b.dtype)
-
-    def _fetch(self, sha256: str) -> Adapter:
-        if sha256 in self._host:
-            self.counters["host_load"] += 1
-            self._host.move_to_end(sha256)
-            return self._host[sha256]
-        folder = self._folder.get(sha256)
-        if folder is None:
-            raise InputError(f"unknown adapter {sha256[:12]}; register it before it is asked for")
-        adapter = read_adapter(folder, self.config, rank_max=self.rank_max)
-        if adapter.sha256 != sha256:
-            raise InputError(
-                f"{folder}: content is now {adapter.sha256[:12]}, the request asked for {sha256[:12]}"
-            )
-        self.counters["disk_load"] += 1
-        self._remember(adapter)
-        return adapter
-
-    def _remember(self, adapter: Adapter) -> None:
-        self._host[adapter.sha256] = adapter
-        self._host.move_to_end(adapter.sha256)
-        # An adapter without a folder could not be read again, so only those with one leave the host tier.
-        removable = [key for key in self._host if key in self._folder and key != adapter.sha256]
-        for key in removable[: max(0, len(self._host) - self.host_slots)]:
-            del self._host[key]
-
-    def _take_slot(self) -> int:
-        if self._free:
-            return self._free.pop()
-        if self.policy == "resident":
-            raise InputError(f"all {self.slots} adapter slots are resident; policy `resident` evicts none")
-        for sha256 in self._slot_of:
-            if not self._in_flight[sha256]:
-                self.counters["eviction"] += 1
-                return self._slot_of.pop(sha256)
-        raise PoolFullError(f"all {self.slots} adapter slots are in use")
+# Measured on a CPU, one thread, the default shape, rank 16, milliseconds per step for all adapter work, as bags / one
+# product per adapter / index_select and baddbmm / `grouped_mm` over all 256 slots: 32 rows of 1 adapter 0.49 / 0.36 / 8
+# / 13; of 2: 0.50 / 0.50; of 8: 0.63 / 1.6 / 14 / 13; of 32: 2.1 / 7.1 / 9.5 / 16; 8 rows of 1: 0.23 / 0.21; of 8: 0.32
+# / 1.1 / 2.4 / 13; one row 0.14 / 0.13; 256 tokens of one prompt 3.7 / 2.2. The two that are kept meet at 16 tokens per
+# adapter; gathering copies every row's matrices, and `grouped_mm` visits the slots that nobody uses.
+SEGMENT_TOKENS = 16
+SUM = 0  # `embedding_bag`'s mode
 
 
 class LoraPlan:
@@ -217,60 +42,202 @@ class LoraPlan:
     ----------
     pool
         Where the matrices lie.
-    slots
-        One slot per token row, -1 for none.
-    gather
-        Force the batched path (True), the segment path (False), or choose by `CROSSOVER` (None).
+    rows
+        (slot, weight) pairs of every request, empty for the base model.
+    counts
+        Consecutive tokens of every request; 1 each when None.
+    path
+        Force one of the CPU paths; None chooses for each adapter.
+    tokens_max, uses_max
+        Size of the index tensors that the kernels read, larger than this batch where a captured graph will be
+        given other batches by `update`; None for the size of this one.
     """
 
-    def __init__(self, pool: AdapterPool, slots: Sequence[int], *, gather: bool | None = None) -> None:
-        order = sorted((row for row, slot in enumerate(slots) if slot >= 0), key=slots.__getitem__)
-        counts = Counter(slots[row] for row in order)
-        device = pool.a[0]["o"].device
-        self.pool, self.active, self.distinct = pool, len(order), len(counts)
-        self.gather = self.distinct > CROSSOVER[device.type] * self.active if gather is None else gather
-        self.rank = max((pool.rank[slot] for slot in counts), default=0)
-        self.segments, self.sizes = list(counts), list(counts.values())
-        # The index of sorted rows; None where the rows already lie sorted and all carry an adapter.
-        in_place = order == list(range(len(slots)))
-        self.order = None if in_place else torch.tensor(order, dtype=torch.int64, device=device)
-        self.slots = torch.tensor([slots[row] for row in order], device=device) if self.gather else None
+    def __init__(
+        self,
+        pool: AdapterPool,
+        rows: Rows,
+        counts: Sequence[int] | None = None,
+        *,
+        path: CpuPath | None = None,
+        tokens_max: int | None = None,
+        uses_max: int | None = None,
+    ) -> None:
+        tokens = len(rows) if counts is None else sum(counts)
+        uses = max((len(row) for row in rows), default=0)
+        self._applied: _Strips | _Slabs
+        if isinstance(pool.store, SlabStore):
+            self._applied = _Slabs(pool.store, tokens_max or tokens, max(uses_max or uses, 1))
+        else:
+            self._applied = _Strips(pool.store, path)
+        self._static = tokens_max is not None
+        self.update(rows, counts)
+
+    def update(self, rows: Rows, counts: Sequence[int] | None = None) -> None:
+        """Describe another batch of at most the same size, in the same index tensors."""
+        self.active = sum(1 for row in rows if row)
+        self.distinct = len({slot for row in rows for slot, _ in row})
+        self._applied.describe(rows, [1] * len(rows) if counts is None else counts, tiled=not self._static)
 
     def add(self, layer: int, group: str, x: Tensor, y: Tensor) -> None:
-        """Add every row's low-rank update of `x` (tokens, in) to `y` (tokens, out of the group), in place."""
-        if self.active == 0:
+        """Add every token's low-rank update of `x` (tokens, in) to `y` (tokens, out of the group), in place."""
+        self._applied.add(layer, group, x, y)
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Tokens of one adapter: a range where they lie together, else their indices."""
+
+    tokens: slice | Tensor
+    weight: float
+    strips: list[int]
+
+
+class _Strips:
+    """The CPU's paths over a `StripStore`."""
+
+    def __init__(self, store: StripStore, path: CpuPath | None) -> None:
+        self.store = store
+        self.segment_tokens = {None: SEGMENT_TOKENS, "segments": 1, "bags": 1 << 62}[path]
+
+    def describe(self, rows: Rows, counts: Sequence[int], *, tiled: bool) -> None:
+        """Sort the tokens into bags and segments."""
+        del tiled
+        ends = np.cumsum(counts)
+        owners: dict[tuple[int, float], list[range]] = {}
+        for row, end, count in zip(rows, ends.tolist(), counts, strict=True):
+            for use in row:
+                owners.setdefault(use, []).append(range(end - count, end))
+        total = int(ends[-1]) if len(counts) else 0
+        self.groups = frozenset().union(*(self.store.groups[slot] for slot, _ in owners))
+        self.segments: list[_Segment] = []
+        bags: list[tuple[int, int, float]] = []  # token, strip, weight
+        for (slot, weight), spans in owners.items():
+            strips = self.store.strips_of(slot)
+            if sum(map(len, spans)) >= self.segment_tokens:
+                self.segments.append(_Segment(_join(spans), weight, list(strips)))
+            else:
+                bags += [(token, strip, weight) for span in spans for token in span for strip in strips]
+        self._describe_bags(sorted(bags), total)
+        self._matrices: dict[tuple[int, str], list[list[tuple[Tensor, Tensor]]]] = {}
+
+    def _describe_bags(self, bags: list[tuple[int, int, float]], total: int) -> None:
+        tokens = [token for token, _, _ in bags]
+        weights = [weight for _, _, weight in bags]
+        self.bags = len(bags)
+        self.strips = torch.tensor([strip for _, strip, _ in bags])
+        # None where every token is one bag: nothing to select, nothing to scatter.
+        self.tokens = None if tokens == list(range(total)) else torch.tensor(tokens)
+        self.weights = None
+        if any(weight != 1.0 for weight in weights):
+            self.weights = torch.tensor(weights, dtype=self.store.dtype)[:, None]
+        self._index: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    def add(self, layer: int, group: str, x: Tensor, y: Tensor) -> None:
+        """Add the updates of one fused projection."""
+        if group not in self.groups:
             return
-        xs = x if self.order is None else x.index_select(0, self.order)
-        out = y if self.order is None else y.new_zeros((self.active, y.shape[1]))
-        if self.slots is not None:
-            self._add_gathered(layer, group, xs, out, self.slots)
+        if self.bags:
+            self._add_bags(layer, group, x, y)
+        for segment, matrices in zip(self.segments, self._segment_matrices(layer, group), strict=True):
+            self._add_segment(group, segment, matrices, x, y)
+
+    def _add_bags(self, layer: int, group: str, x: Tensor, y: Tensor) -> None:
+        store = self.store
+        inputs = x if self.tokens is None else x.index_select(0, self.tokens)
+        rows, starts = self._bag_index(1, store.inputs[group])
+        hidden = torch.embedding_bag(
+            store.a_rows[layer][group], rows, starts, False, SUM, False, inputs.reshape(-1)
+        )[0]
+        if self.weights is not None:
+            hidden = hidden * self.weights
+        pieces = len(store.part_of[group])
+        hidden = self._per_piece(group, hidden)
+        rows, starts = self._bag_index(pieces, store.width)
+        update = torch.embedding_bag(
+            store.b_rows[layer][group], rows, starts, False, SUM, False, hidden.reshape(-1)
+        )[0].view(self.bags, -1)
+        if self.tokens is None:
+            y.add_(update)
         else:
-            self._add_segments(layer, group, xs, out)
-        if self.order is not None:
-            y.index_add_(0, self.order, out)
+            y.index_add_(0, self.tokens, update)
 
-    def _add_segments(self, layer: int, group: str, x: Tensor, out: Tensor) -> None:
-        names = GROUPS[group]
-        views = self.pool.views[layer][group]
-        tiles = [
-            piece.split(self.sizes) for piece in out.split([self.pool.widths[name] for name in names], dim=1)
-        ]
-        for index, (slot, chunk) in enumerate(zip(self.segments, x.split(self.sizes), strict=True)):
-            shrink, grow = views[slot]
-            hidden = torch.mm(chunk, shrink)
-            inner = (hidden,) if len(names) == 1 else hidden.split(self.pool.rank[slot], dim=1)
-            for part, matrix in enumerate(grow):
-                tiles[part][index].addmm_(inner[part], matrix)
+    def _bag_index(self, bags_per_strip: int, size: int) -> tuple[Tensor, Tensor]:
+        """Return the table rows of all bags and where each bag starts: bags of `size` rows, strip by strip."""
+        key = (bags_per_strip, size)
+        if key not in self._index:
+            span = bags_per_strip * size
+            rows = (self.strips[:, None] * span + torch.arange(span)).reshape(-1)
+            self._index[key] = (rows, torch.arange(self.bags * bags_per_strip) * size)
+        return self._index[key]
 
-    def _add_gathered(self, layer: int, group: str, x: Tensor, out: Tensor, slots: Tensor) -> None:
-        rank = self.rank
-        shrink = self.pool.a[layer][group][:, :, :rank].index_select(0, slots).flatten(1, 2)
-        hidden = torch.bmm(shrink, x.unsqueeze(2))
-        start = 0
-        for part, name in enumerate(GROUPS[group]):
-            grow = self.pool.b[layer][name][:, :, :rank].index_select(0, slots)
-            piece = out[:, start : start + grow.shape[1]]
-            piece.copy_(
-                torch.baddbmm(piece.unsqueeze(2), grow, hidden[:, part * rank : (part + 1) * rank]).squeeze(2)
-            )
-            start += grow.shape[1]
+    def _per_piece(self, group: str, hidden: Tensor) -> Tensor:
+        """Repeat a part's shrunk values for each of its pieces, (tokens, pieces x width)."""
+        columns = self.store.columns[group]
+        return hidden if columns is None else hidden.index_select(1, columns)
+
+    def _segment_matrices(self, layer: int, group: str) -> list[list[tuple[Tensor, Tensor]]]:
+        key = (layer, group)
+        if key not in self._matrices:
+            a, b = (table.flatten(0, 1) for table in self.store.tables(layer, group))
+            self._matrices[key] = [[(a[s], b[s]) for s in segment.strips] for segment in self.segments]
+        return self._matrices[key]
+
+    def _add_segment(
+        self, group: str, segment: _Segment, matrices: list[tuple[Tensor, Tensor]], x: Tensor, y: Tensor
+    ) -> None:
+        tokens, together = segment.tokens, isinstance(segment.tokens, slice)
+        inputs = x[tokens]
+        out = y[tokens] if together else y.new_zeros((len(inputs), y.shape[1]))
+        pieces = out.view(len(inputs), len(self.store.part_of[group]), -1).transpose(0, 1)
+        for shrink, grow in matrices:
+            hidden = self._per_piece(group, torch.mm(inputs, shrink))
+            hidden = hidden.view(len(inputs), len(pieces), -1).transpose(0, 1)
+            pieces.baddbmm_(hidden, grow, alpha=segment.weight)
+        if not together:
+            y.index_add_(0, tokens, out)
+
+
+def _join(spans: list[range]) -> slice | Tensor:
+    together = all(left.stop == right.start for left, right in pairwise(spans))
+    if together:
+        return slice(spans[0].start, spans[-1].stop)
+    return torch.tensor([token for span in spans for token in span])
+
+
+class _Slabs:
+    """The kernels' path over a `SlabStore`; its index tensors never move, so that captured graphs can read them."""
+
+    def __init__(self, store: SlabStore, tokens_max: int, uses_max: int) -> None:
+        self.store = store
+        self.slots = torch.full((tokens_max, uses_max), -1, dtype=torch.int32, device=store.device)
+        self.weights = torch.zeros((tokens_max, uses_max), dtype=torch.float32, device=store.device)
+
+    def describe(self, rows: Rows, counts: Sequence[int], *, tiled: bool) -> None:
+        """Write the batch into the index tensors; tokens beyond it have no adapter."""
+        from reference_node.kernels import plan_tiles
+
+        slots = np.full(self.slots.shape, -1, dtype=np.int32)
+        weights = np.zeros(self.slots.shape, dtype=np.float32)
+        end = 0
+        for row, count in zip(rows, counts, strict=True):
+            for use, (slot, weight) in enumerate(row):
+                slots[end : end + count, use], weights[end : end + count, use] = slot, weight
+            end += count
+        assert end <= len(slots), f"a plan of {len(slots)} tokens was given {end}"
+        self.tiles = plan_tiles(slots, self.store.device) if tiled else None
+        self.slots.copy_(self._sendable(slots), non_blocking=True)
+        self.weights.copy_(self._sendable(weights), non_blocking=True)
+
+    def add(self, layer: int, group: str, x: Tensor, y: Tensor) -> None:
+        """Add the updates of one fused projection."""
+        from reference_node.kernels import lora_add
+
+        store, tokens = self.store, x.shape[0]
+        matrices = [store.b[layer][name] for name in GROUPS[group]]
+        slots, weights = self.slots[:tokens], self.weights[:tokens]
+        lora_add(x, y, store.a[layer][group], matrices, slots, weights, store.ranks, tiles=self.tiles)
+
+    def _sendable(self, array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory() if self.store.device.type == "cuda" else tensor

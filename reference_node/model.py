@@ -1,21 +1,25 @@
-"""Llama decoder that the node serves: what one forward pass computes, and where its weights come from.
+"""Decoder that the node serves (Llama, Mistral, Qwen2, Qwen3): what one forward pass computes.
 
-RMSNorm, rotary embeddings (half-split layout), grouped-query attention, SwiGLU; q/k/v and gate/up run as one
-fused matrix each, because at small batch a step is bound by calls and by streamed bytes. Logits equal those
-of transformers' `LlamaForCausalLM` (tested). Shapes: n rows (requests), T prompt tokens, H heads, K key/value
-heads, D head size.
+RMSNorm, rotary embeddings (half-split layout), grouped-query attention, SwiGLU; q/k/v and gate/up run as one fused
+matrix each, because at small batch a step is bound by calls and by streamed bytes. All tokens of a step, decode rows
+and prompt chunks, go through the linears together; attention tells them apart. Logits equal those of transformers'
+models (tested). Shapes: T tokens, H query heads, K key/value heads, D head size.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reference_node import kernels
+from reference_node.attention import AttendDecode, Attention, CausalAttention
 from reference_node.config import GROUPS, Layer, ModelConfig
+from reference_node.kv import PagedKV
 
 
 class LinearDelta(Protocol):
@@ -25,28 +29,18 @@ class LinearDelta(Protocol):
         """Add to `y` (tokens, out of the fused group) the low-rank update of `x` (tokens, in)."""
 
 
-class KVCache:
-    """Static key/value store (layers, rows, K, length, D), allocated once; rows [0, n) are running."""
-
-    def __init__(self, config: ModelConfig, rows: int, length: int, like: Tensor) -> None:
-        shape = (config.layers, rows, config.kv_heads, length, config.head_dim)
-        self.k = torch.zeros(shape, dtype=like.dtype, device=like.device)
-        self.v = torch.zeros(shape, dtype=like.dtype, device=like.device)
-        self.rows, self.length = rows, length
-
-    def move(self, source: int, target: int, tokens: int) -> None:
-        """Copy the first `tokens` positions of a row to another, so that running rows stay dense."""
-        for store in (self.k, self.v):
-            store[:, target, :, :tokens] = store[:, source, :, :tokens]
-
-    def clear(self, row: int, tokens: int) -> None:
-        """Zero the first `tokens` positions of a row."""
-        for store in (self.k, self.v):
-            store[:, row, :, :tokens] = 0
-
-
 class Llama:
-    """The decoder: weights on one device in one dtype, with a prefill and a decode pass over a `KVCache`."""
+    """The decoder: weights on one device in one dtype.
+
+    Parameters
+    ----------
+    config
+        Shape and family.
+    embed, layers, norm, head
+        Weights, each matrix (out, in).
+    max_length
+        Positions of the rotary tables.
+    """
 
     def __init__(
         self,
@@ -58,108 +52,137 @@ class Llama:
         *,
         max_length: int,
     ) -> None:
-        self.config, self.embed, self.layers, self.norm, self.head = config, embed, layers, norm, head
         self.device, self.dtype = embed.device, embed.dtype
+        if self.device.type == "cpu":
+            layers = [_for_cpu(layer) for layer in layers]
+            head = head if head is embed else _columns_first(head)
+        self.config, self.embed, self.layers, self.norm, self.head = config, embed, layers, norm, head
         self.cos, self.sin = _rotary_table(config, max_length, self.device)
+        half = config.head_dim // 2
+        self._sin_signed = torch.cat((-self.sin[:, :half], self.sin[:, half:]), dim=1)
+        self._norm_qk = [_norm_qk(config, layer) for layer in layers]
 
     @torch.inference_mode()
-    def prefill(
-        self, tokens: Tensor, cache: KVCache, first_row: int, delta: LinearDelta | None = None
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        attention: Attention,
+        delta: LinearDelta | None = None,
+        rows: Tensor | None = None,
     ) -> Tensor:
-        """Run n prompts of one length into rows from `first_row` on; return the last position's logits.
+        """Run all tokens of a step and return the logits of some.
 
         Parameters
         ----------
-        tokens : int64 (n, T)
-        cache : receives keys and values of positions [0, T)
-        first_row : first cache row
-        delta : adapters of these rows, one entry per token in row-major order
+        tokens, positions : int64 (T,)
+        attention : where keys and values go and what each token sees
+        delta : adapters of these tokens
+        rows : int64, the tokens whose logits are wanted, None for all
 
         Returns
         -------
-        Tensor (n, vocab), float32
+        Tensor (tokens wanted, vocab), float32
         """
-        return self._logits(self._prefill_hidden(tokens, cache, first_row, delta)[:, -1])
-
-    @torch.inference_mode()
-    def prefill_all_logits(self, tokens: Tensor, cache: KVCache, delta: LinearDelta | None = None) -> Tensor:
-        """Run n prompts into rows [0, n) and return the logits of every position, float32 (n, T, vocab)."""
-        return self._logits(self._prefill_hidden(tokens, cache, 0, delta))
+        config, width, eps = self.config, (self.config.hidden_size,), self.config.rms_eps
+        cos, sin = self.cos[positions][:, None], self._sin_signed[positions][:, None]
+        rotated = config.heads + config.kv_heads
+        x = functional.embedding(tokens, self.embed)
+        for index, layer in enumerate(self.layers):
+            normed = functional.rms_norm(x, width, layer.norm_attention, eps)
+            fused = functional.linear(normed, layer.qkv, layer.bias_qkv)
+            if delta is not None:
+                delta.add(index, "qkv", normed, fused)
+            heads = fused.view(x.shape[0], -1, config.head_dim)
+            qk = _rotate(self._normed_qk(index, heads[:, :rotated]), cos, sin)
+            mixed = attention(index, qk[:, : config.heads], qk[:, config.heads :], heads[:, rotated:])
+            # The residual is the accumulator of the product, one call less; adapters add to it as well.
+            x = x.addmm_(mixed, layer.o.t())
+            if delta is not None:
+                delta.add(index, "o", mixed, x)
+            normed = functional.rms_norm(x, width, layer.norm_mlp, eps)
+            fused = functional.linear(normed, layer.gate_up)
+            if delta is not None:
+                delta.add(index, "gate_up", normed, fused)
+            gate, up = fused.chunk(2, dim=1)
+            inner = functional.silu(gate).mul_(up)
+            x = x.addmm_(inner, layer.down.t())
+            if delta is not None:
+                delta.add(index, "down", inner, x)
+        if rows is not None:
+            x = x[rows]
+        return functional.linear(functional.rms_norm(x, width, self.norm, eps), self.head).float()
 
     @torch.inference_mode()
     def decode(
         self,
         tokens: Tensor,
         positions: Tensor,
-        cache: KVCache,
-        longest: int,
-        delta: LinearDelta | None = None,
+        block_tables: Tensor,
+        context_lens: Tensor,
+        slot_mapping: Tensor,
+        kv: PagedKV,
+        lora: LinearDelta | None = None,
+        *,
+        attend: AttendDecode = kernels.paged_decode,
     ) -> Tensor:
-        """Run one token for each of the rows [0, n) and return their logits.
+        """Run one token of each row with the fused kernels; tensors in, tensor out, nothing read by the host.
 
         Parameters
         ----------
         tokens, positions : int64 (n,), each row's newest token and its position
-        cache : holds positions below each row's own and receives the new one
-        longest : largest position + 1, known to the host so that no device value is read back
-        delta : adapters of these rows
+        block_tables : int32 (n, m)
+        context_lens : int32 (n,), positions + 1; of a padding row 1
+        slot_mapping : int64 (n,), token slot of the newest token; of a padding row in the scratch block
+        kv : the paged store
+        lora : adapters of these rows
+        attend : attention over the paged store
 
         Returns
         -------
         Tensor (n, vocab), float32
         """
-        n = tokens.shape[0]
-        rows = torch.arange(n, device=self.device)
-        mask = (torch.arange(longest, device=self.device)[None, :] <= positions[:, None])[:, None, None, :]
-        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
-        x = self.embed[tokens]
+        config, eps = self.config, self.config.rms_eps
+        x, late = functional.embedding(tokens, self.embed), None
         for index, layer in enumerate(self.layers):
-            q, k, v = self._qkv(index, layer, x, delta)
-            q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-            cache.k[index, rows, :, positions] = k
-            cache.v[index, rows, :, positions] = v
-            # The query heads that share a key head ride on the length axis, so keys are never repeated in
-            # memory.
-            q = q.reshape(n, self.config.kv_heads, -1, self.config.head_dim)
-            keys, values = cache.k[index, :n, :, :longest], cache.v[index, :n, :, :longest]
-            mixed = functional.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
-            x = self._finish_layer(index, layer, x, mixed.reshape(n, -1), delta)
-        return self._logits(x)
+            keys, values = kv.k[index], kv.v[index]
+            x, normed = kernels.add_rms(x, late, layer.norm_attention, eps)
+            fused = _linear(index, "qkv", normed, layer.qkv, lora, layer.bias_qkv)
+            self._norm_in_place(index, fused)
+            q = kernels.rope_store(fused, self.cos, self.sin, positions, keys, values, slot_mapping)
+            scale = config.head_dim**-0.5
+            mixed = attend(q, keys, values, block_tables, context_lens, scale, config.sliding_window)
+            late = _linear(index, "o", mixed.flatten(1), layer.o, lora)
+            x, normed = kernels.add_rms(x, late, layer.norm_mlp, eps)
+            inner = kernels.silu_mul(_linear(index, "gate_up", normed, layer.gate_up, lora))
+            late = _linear(index, "down", inner, layer.down, lora)
+        _, normed = kernels.add_rms(x, late, self.norm, eps)
+        return functional.linear(normed, self.head).float()
 
-    def _prefill_hidden(
-        self, tokens: Tensor, cache: KVCache, first_row: int, delta: LinearDelta | None
-    ) -> Tensor:
+    def all_logits(self, tokens: Tensor, delta: LinearDelta | None = None) -> Tensor:
+        """Return the logits of every position of n prompts of T tokens, float32 (n, T, vocab); stores nothing.
+
+        Parameters
+        ----------
+        tokens : int64 (n, T)
+        delta : adapters, one entry per token in row-major order
+        """
         n, length = tokens.shape
-        cos, sin = self.cos[:length].repeat(n, 1)[:, None], self.sin[:length].repeat(n, 1)[:, None]
-        x = self.embed[tokens.reshape(-1)]
-        for index, layer in enumerate(self.layers):
-            q, k, v = self._qkv(index, layer, x, delta)
-            q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
-            q, k, v = (part.view(n, length, -1, self.config.head_dim).transpose(1, 2) for part in (q, k, v))
-            cache.k[index, first_row : first_row + n, :, :length] = k
-            cache.v[index, first_row : first_row + n, :, :length] = v
-            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-            x = self._finish_layer(index, layer, x, mixed.transpose(1, 2).reshape(n * length, -1), delta)
-        return x.view(n, length, -1)
+        positions = torch.arange(length, device=self.device).repeat(n)
+        attention = CausalAttention(self.config, n, length, self.device)
+        return self.forward(tokens.reshape(-1), positions, attention, delta).view(n, length, -1)
 
-    def _qkv(
-        self, index: int, layer: Layer, x: Tensor, delta: LinearDelta | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        config = self.config
-        fused = _linear(index, "qkv", _rms(x, layer.norm_attention, config.rms_eps), layer.qkv, delta)
-        heads = fused.view(x.shape[0], -1, config.head_dim)
-        return heads.split((config.heads, config.kv_heads, config.kv_heads), dim=1)  # type: ignore[return-value]
+    def _normed_qk(self, index: int, heads: Tensor) -> Tensor:
+        weight = self._norm_qk[index]
+        if weight is None:
+            return heads
+        return functional.rms_norm(heads, heads.shape[-1:], None, self.config.rms_eps).mul_(weight)
 
-    def _finish_layer(
-        self, index: int, layer: Layer, x: Tensor, mixed: Tensor, delta: LinearDelta | None
-    ) -> Tensor:
-        x = x + _linear(index, "o", mixed, layer.o, delta)
-        fused = _linear(index, "gate_up", _rms(x, layer.norm_mlp, self.config.rms_eps), layer.gate_up, delta)
-        gate, up = fused.chunk(2, dim=1)
-        return x + _linear(index, "down", functional.silu(gate) * up, layer.down, delta)
-
-    def _logits(self, x: Tensor) -> Tensor:
-        return functional.linear(_rms(x, self.norm, self.config.rms_eps), self.head).float()
+    def _norm_in_place(self, index: int, fused: Tensor) -> None:
+        if self._norm_qk[index] is not None:
+            heads = fused.view(fused.shape[0], -1, self.config.head_dim)
+            heads = heads[:, : self.config.heads + self.config.kv_heads]
+            heads.copy_(self._normed_qk(index, heads))
 
 
 def random_model(
@@ -181,6 +204,13 @@ def random_model(
         return torch.empty((out, inp), device=device, dtype=dtype).normal_(0.0, scale, generator=generator)
 
     shapes = config.projections()
+    qkv = sum(shapes[part][0] for part in GROUPS["qkv"])
+    extra: dict[str, Tensor] = {}
+    if config.qkv_bias:
+        extra["bias_qkv"] = torch.zeros(qkv, device=device, dtype=dtype)
+    if config.qk_norm:
+        ones = torch.ones(config.head_dim, device=device, dtype=dtype)
+        extra |= {"norm_q": ones, "norm_k": ones.clone()}
     layers = [
         Layer(
             **{
@@ -189,6 +219,7 @@ def random_model(
             },
             norm_attention=torch.ones(config.hidden_size, device=device, dtype=dtype),
             norm_mlp=torch.ones(config.hidden_size, device=device, dtype=dtype),
+            **extra,
         )
         for _ in range(config.layers)
     ]
@@ -198,22 +229,36 @@ def random_model(
     return Llama(config, embed, layers, norm, head, max_length=max_length)
 
 
-def _linear(layer: int, group: str, x: Tensor, weight: Tensor, delta: LinearDelta | None) -> Tensor:
-    y = functional.linear(x, weight)
+def _linear(
+    layer: int, group: str, x: Tensor, weight: Tensor, delta: LinearDelta | None, bias: Tensor | None = None
+) -> Tensor:
+    y = functional.linear(x, weight, bias)
     if delta is not None:
         delta.add(layer, group, x, y)
     return y
 
 
-def _rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+def _columns_first(matrix: Tensor) -> Tensor:
+    """Return the same (out, in) matrix laid out by columns: one thread streams it up to 1.7 times faster."""
+    return matrix.t().contiguous().t()
+
+
+def _for_cpu(layer: Layer) -> Layer:
+    return replace(layer, **{group: _columns_first(getattr(layer, group)) for group in GROUPS})
+
+
+def _norm_qk(config: ModelConfig, layer: Layer) -> Tensor | None:
+    """Return the norm weights of queries and keys side by side, (H + K, D), None for families without."""
+    if layer.norm_q is None or layer.norm_k is None:
+        return None
+    parts = layer.norm_q.expand(config.heads, -1), layer.norm_k.expand(config.kv_heads, -1)
+    return torch.cat(parts).contiguous()
+
+
+def _rotate(x: Tensor, cos: Tensor, sin_signed: Tensor) -> Tensor:
+    """Rotate (T, heads, D) by (T, 1, D) tables; a coordinate's partner lies half a head away, its sign in sin."""
     wide = x.float()
-    return weight * (wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)).to(x.dtype)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate (tokens, heads, D) by (tokens, 1, D) tables; the pair of a coordinate lies half a head away."""
-    first, second = x.chunk(2, dim=-1)
-    return (x * cos + torch.cat((-second, first), dim=-1) * sin).to(x.dtype)
+    return torch.addcmul(wide * cos, wide.roll(x.shape[-1] // 2, -1), sin_signed).to(x.dtype)
 
 
 def _rotary_table(config: ModelConfig, length: int, device: torch.device) -> tuple[Tensor, Tensor]:

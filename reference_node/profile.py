@@ -28,15 +28,18 @@ POSITIVE: dict[str, Any] = {"exclusiveMinimum": 0}
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What ran: kind and name, count, memory, driver; bandwidth and arithmetic rate as measured."""
+    """What ran: kind and name, count, memory, driver; bandwidth and arithmetic rate as measured.
 
-    kind: Literal["cpu", "cuda"]
+    An `endpoint` was measured over HTTP from outside, where the device cannot be seen.
+    """
+
+    kind: Literal["cpu", "cuda", "endpoint"]
     name: str
     count: int
     memory_bytes: int
     driver: str | None
-    measured_bw_Bps: float  # noqa: N815 (the schema's name, with its unit)
-    measured_flops: float
+    measured_bw_Bps: float | None  # noqa: N815 (the schema's name, with its unit)
+    measured_flops: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class DecodeRow:
     step_ms_p50: float = field(metadata=POSITIVE)
     step_ms_p99: float
     ratio_to_base: float
-    fraction_of_roofline: float
+    fraction_of_roofline: float | None
     samples_ms: list[float]
 
 
@@ -101,6 +104,20 @@ class PrefillRow:
     tok_s: float
     ttft_ms_p50: float = field(metadata=POSITIVE)
     ttft_ms_p99: float
+    samples_ms: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class MixedRow:
+    """One step of `batch` decode rows in which a prompt of `tokens` joins and gets its first token."""
+
+    batch: int
+    tokens: int
+    distinct_adapters: int
+    rank: int
+    context: int
+    step_ms_p50: float = field(metadata=POSITIVE)
+    step_ms_p99: float
     samples_ms: list[float]
 
 
@@ -218,6 +235,7 @@ class Profile:
     lora: Lora
     decode: list[DecodeRow]
     prefill: list[PrefillRow]
+    mixed: list[MixedRow]
     adapter_load: AdapterLoad
     serving: list[ServingRow]
     energy: Energy

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from models.vesting import Schedule
+    from sim.fleet import Fleet
     from sim.scenario.opening import Opening
     from sim.scenario.schema import Scenario
-    from sim.serving.fleet import FleetModel
     from sim.world import Layout
 
 Int = NDArray[np.int64]
@@ -72,7 +72,7 @@ class Economy:
     epoch_end: NDArray[np.bool_]
     day_of_month: Int
     days_to_cliff: Int
-    fleet: FleetModel
+    fleet: Fleet
     opening: Opening | None = None
 
     @property

@@ -15,8 +15,8 @@ import numpy as np
 
 from models.serving import zipf_popularity
 from reference_node.bench.measure import Progress, Rig, clock_of
-from reference_node.engine import Completion, Engine, Request
 from reference_node.profile import Quantiles, ServingRow, Slo
+from reference_node.request import AdapterUse, Completion, Request
 
 # MLPerf Inference, Llama-2-70B interactive: p99 bounds on time to first token and time per output token.
 INTERACTIVE = Slo(ttft_ms=450.0, tpot_ms=40.0)
@@ -46,11 +46,12 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What an open-loop run did: completions, pool counters, peak share of the KV store, its end (s)."""
+    """What an open-loop run did: completions, pool counters, peak share of KV blocks, preemptions, end (s)."""
 
     completions: list[Completion]
     counters: Counter[str]
     kv_used_peak: float
+    preemptions: int
     end_s: float
 
 
@@ -100,13 +101,13 @@ def serving_row(rig: Rig, load: Load, run: Run) -> ServingRow:
         output_tok_s=round(sum(len(c.tokens) for c in done) / duration, 2),
         goodput=round(float(good.sum()) / duration, 4),
         slo=INTERACTIVE,
-        ttft_ms=_quantiles(ttft),
-        tpot_ms=_quantiles(tpot),
-        itl_ms=_quantiles(itl),
-        e2e_ms=_quantiles(e2e),
+        ttft_ms=latency_quantiles(ttft),
+        tpot_ms=latency_quantiles(tpot),
+        itl_ms=latency_quantiles(itl),
+        e2e_ms=latency_quantiles(e2e),
         kv_used_peak=round(run.kv_used_peak, 4),
         hit_rate=round(run.counters["hit"] / max(loads, 1), 4),
-        preemptions=0,
+        preemptions=run.preemptions,
     )
 
 
@@ -118,7 +119,10 @@ def schedule(rig: Rig, load: Load, count: int) -> list[tuple[float, Request]]:
     picks = generator.choice(len(names), count, p=zipf_popularity(len(names), load.zipf_alpha))
     prompts = generator.integers(0, rig.plan.config.vocab_size, (count, rig.plan.input_tokens)).tolist()
     return [
-        (float(at), Request(f"q{i}", tuple(prompts[i]), rig.plan.output_tokens, names[picks[i]]))
+        (
+            float(at),
+            Request(f"q{i}", tuple(prompts[i]), rig.plan.output_tokens, (AdapterUse(names[picks[i]]),)),
+        )
         for i, at in enumerate(np.cumsum(gaps) if np.isfinite(load.rate) else np.zeros(count))
     ]
 
@@ -130,30 +134,27 @@ def _drive(rig: Rig, load: Load, count: int) -> Run:
     clock, skipped = clock_of(rig.model.device), 0.0
     began = clock()
     engine.clock = lambda: clock() - began + skipped
-    before, done, next_, peak = Counter(rig.pool.counters), [], 0, 0.0
+    before, done, next_, peak = Counter(rig.pool.counters), [], 0, 0
     while len(done) < count:
         now = engine.clock()
         while next_ < count and plan[next_][0] <= now:
-            engine.submit(plan[next_][1])
-            engine.waiting[-1].submitted_s = plan[next_][0]
+            engine.submit(plan[next_][1]).submitted_s = plan[next_][0]
             next_ += 1
-        if not engine.waiting and not engine.running:
+        if engine.idle:
             gap = max(0.0, plan[next_][0] - engine.clock())
             if clock is time.thread_time:
                 skipped += gap
             else:
                 time.sleep(gap)
             continue
-        done += engine.step()
-        peak = max(peak, _kv_share(engine))
-    return Run(done, rig.pool.counters - before, peak, max(c.token_times_s[-1] for c in done))
+        done += [completion for completion in engine.step() if completion.finish]
+        peak = max(peak, engine.scheduler.blocks.used)
+    stats, counters = engine.stats(), Counter(rig.pool.counters) - before
+    end = max(c.token_times_s[-1] for c in done if c.token_times_s)
+    return Run(done, counters, peak / stats.kv_blocks, stats.preemptions, end)
 
 
-def _kv_share(engine: Engine) -> float:
-    used = sum(len(entry.request.prompt) + len(entry.tokens) for entry in engine.running)
-    return used / (engine.batch_max * engine.length_max)
-
-
-def _quantiles(values: np.ndarray) -> Quantiles:
+def latency_quantiles(values: np.ndarray) -> Quantiles:
+    """Return the median, 90th and 99th percentile of latencies (ms)."""
     p50, p90, p99 = (round(float(x), 5) for x in np.percentile(values, [50, 90, 99]))
     return Quantiles(p50, p90, p99)

@@ -17,9 +17,9 @@ import torch
 
 from reference_node.adapters import Adapter, random_adapter
 from reference_node.config import LLAMA_8B, ModelConfig
-from reference_node.engine import Engine
-from reference_node.lora import AdapterPool
+from reference_node.engine import Engine, EngineConfig
 from reference_node.model import Llama
+from reference_node.pool import AdapterPool
 
 Progress = Callable[[str], None]
 
@@ -105,11 +105,9 @@ class Rig:
     flops: float
 
     def engine(self, batch: int, length: int | None = None) -> Engine:
-        """Return a fresh engine over the shared model and pool."""
-        clock = clock_of(self.model.device)
-        return Engine(
-            self.model, self.pool, batch_max=batch, length_max=length or self.plan.length_max, clock=clock
-        )
+        """Return a fresh engine over the shared model and pool; no prefix cache, because prompts are random."""
+        config = EngineConfig(batch_max=batch, length_max=length or self.plan.length_max, prefix_cache=False)
+        return Engine(self.model, self.pool, config, clock=clock_of(self.model.device))
 
 
 def make_adapters(plan: BenchPlan, dtype: torch.dtype) -> dict[int, list[Adapter]]:

@@ -34,9 +34,9 @@ from reference_node.bench.measure import (
     make_adapters,
     measure_ceilings,
 )
-from reference_node.bench.sweeps import DecodeSweep, PrefillSweep, measure_adapter_load
-from reference_node.lora import AdapterPool
+from reference_node.bench.sweeps import DecodeSweep, MixedSweep, PrefillSweep, measure_adapter_load
 from reference_node.model import random_model
+from reference_node.pool import HOST_BYTES, AdapterPool
 from reference_node.profile import (
     SCHEMA_VERSION,
     BaseModel,
@@ -55,7 +55,6 @@ from reference_node.profile import (
 from reference_node.weights import recipe_sha256
 
 SEED = 2025
-HOST_SLOTS = 1024
 
 
 def stderr_progress(started: float) -> Progress:
@@ -105,7 +104,6 @@ def build_rig(plan: BenchPlan, device_name: str, progress: Progress) -> Rig:
         plan.config,
         slots=plan.slots,
         rank_max=max(plan.ranks),
-        host_slots=HOST_SLOTS,
         device=device,
         dtype=dtype,
     )
@@ -132,9 +130,9 @@ def measure_profile(
     wall, processor = time.perf_counter(), time.thread_time()
     with tempfile.TemporaryDirectory() as scratch:
         loads = measure_adapter_load(rig, Path(scratch), progress)
-    sweeps = DecodeSweep(rig), PrefillSweep(rig)
+    sweeps = DecodeSweep(rig), PrefillSweep(rig), MixedSweep(rig)
     serving = _run_rounds(rig, sweeps, progress)
-    decode, prefill = (sweep.rows() for sweep in sweeps)
+    decode, prefill, mixed = (sweep.rows() for sweep in sweeps)
     share = min(1.0, (time.thread_time() - processor) / (time.perf_counter() - wall))
     return Profile(
         schema=SCHEMA_VERSION,
@@ -148,6 +146,7 @@ def measure_profile(
         lora=_describe_lora(rig),
         decode=decode,
         prefill=prefill,
+        mixed=mixed,
         adapter_load=loads,
         serving=serving,
         energy=Energy(None, "none"),
@@ -169,7 +168,9 @@ def fit_decode(rows: Sequence[DecodeRow]) -> Fit:
     return Fit(**dataclasses.asdict(fitted))
 
 
-def _run_rounds(rig: Rig, sweeps: tuple[DecodeSweep, PrefillSweep], progress: Progress) -> list[ServingRow]:
+def _run_rounds(
+    rig: Rig, sweeps: tuple[DecodeSweep, PrefillSweep, MixedSweep], progress: Progress
+) -> list[ServingRow]:
     """Run all rounds: sweeps, then serving at 0.5, 0.8 and 1.3 of capacity; the last two loads are held out.
 
     The first round, which is dropped, probes the capacity in place of serving.
@@ -177,7 +178,7 @@ def _run_rounds(rig: Rig, sweeps: tuple[DecodeSweep, PrefillSweep], progress: Pr
     loads: list[Load] = []
     runs: list[list[Run]] = []
     for number in range(rig.plan.repeats + 1):
-        progress(f"round {number + 1} of {rig.plan.repeats + 1}: decode and prefill sweeps")
+        progress(f"round {number + 1} of {rig.plan.repeats + 1}: decode, prefill and mixed sweeps")
         for sweep in sweeps:
             sweep.round()
         if not loads:
@@ -211,6 +212,7 @@ def _describe_device(rig: Rig) -> Device:
 
 
 def _describe_software(rig: Rig) -> Software:
+    engine = rig.engine(1)
     try:
         from triton import __version__ as triton_version
     except ImportError:
@@ -219,8 +221,8 @@ def _describe_software(rig: Rig) -> Software:
         python=platform.python_version(),
         torch=torch.__version__,
         triton=triton_version,
-        attention_impl="sdpa-static-kv",
-        cuda_graphs=False,
+        attention_impl=engine.attention_name,
+        cuda_graphs=engine.runner.graphs is not None and engine.runner.graphs.recording,
         threads=torch.get_num_threads(),
         clock="processor" if rig.model.device.type == "cpu" else "wall",
     )
@@ -241,7 +243,8 @@ def _describe_model(rig: Rig, name: str) -> BaseModel:
 
 def _describe_lora(rig: Rig) -> Lora:
     rank = rig.plan.ranks[-1]
-    return Lora(rank, list(TARGETS), rig.pool.nbytes_per_adapter(rank), rig.plan.slots, HOST_SLOTS)
+    size = rig.pool.nbytes_per_adapter(rank)
+    return Lora(rank, list(TARGETS), size, rig.plan.slots, HOST_BYTES // size)
 
 
 def cpu_name() -> str:

@@ -2,7 +2,8 @@
 
 Variants are interleaved inside each round, the first round is dropped, figures are medians over rounds, every
 sample is kept. Sweeps time the engine's own step (plan, forward, choice of token, bookkeeping), not a bare
-forward, because the simulator has to predict the engine. Context is held fixed by rewinding rows.
+forward, because the simulator has to predict the engine. Context is held fixed: after a setting's steps its rows are
+set back to where they began.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import torch
 from models.serving import decode_bytes, decode_flops, roofline_step_ms
 from reference_node.adapters import read_adapter, save_adapter
 from reference_node.bench.measure import Progress, Rig, prompt_of, timed_ms
-from reference_node.engine import Engine, Request
-from reference_node.lora import AdapterPool
-from reference_node.profile import AdapterLoad, DecodeRow, PrefillRow
+from reference_node.engine import Engine
+from reference_node.pool import AdapterPool
+from reference_node.profile import AdapterLoad, DecodeRow, MixedRow, PrefillRow
+from reference_node.rehearsal import lent_adapters
+from reference_node.request import AdapterUse, Request
 
 
 class DecodeSweep:
@@ -49,7 +52,9 @@ class PrefillSweep:
 
     def __init__(self, rig: Rig) -> None:
         self.rig, self.engine = rig, rig.engine(max(rig.plan.prefill_batches))
-        self.names = [rig.pool.add(a) for a in rig.adapters[rig.plan.ranks[-1]][: self.engine.batch_max]]
+        self.names = [
+            rig.pool.add(a) for a in rig.adapters[rig.plan.ranks[-1]][: self.engine.config.batch_max]
+        ]
         self.samples: dict[tuple[int, int], list[list[float]]] = {}
 
     def round(self) -> None:
@@ -57,7 +62,8 @@ class PrefillSweep:
         for tokens in self.rig.plan.prefill_tokens:
             for batch in self.rig.plan.prefill_batches:
                 requests = [
-                    Request(f"p{i}", prompt_of(self.rig, i, tokens), 1, self.names[i]) for i in range(batch)
+                    Request(f"p{i}", prompt_of(self.rig, i, tokens), 1, (AdapterUse(self.names[i]),))
+                    for i in range(batch)
                 ]
                 times = _time_prompts(self.engine, requests)
                 self.samples.setdefault((tokens, batch), []).append(times)
@@ -67,31 +73,92 @@ class PrefillSweep:
         return [_prefill_row(setting, rounds[1:]) for setting, rounds in self.samples.items()]
 
 
-def _warm_engine(rig: Rig, batch: int, context: int) -> Engine:
-    engine = rig.engine(batch, context + rig.plan.steps + 2)
+class MixedSweep:
+    """Steps in which one prompt joins rows that decode; used like `DecodeSweep`.
+
+    Work done together costs less than the same work apart, and under load nearly every step is of this kind, so it is
+    measured and not added up from the other two sweeps.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig, self.context = rig, rig.plan.contexts[0]
+        batches = [batch - 1 for batch in rig.plan.batches if batch > 1]
+        self.engines = {batch: _warm_engine(rig, batch, self.context, joining=1) for batch in batches}
+        self.samples: dict[tuple[int, int], list[list[float]]] = {}
+
+    def round(self) -> None:
+        """Time every setting once more."""
+        rig = self.rig
+        for batch, engine in self.engines.items():
+            fitting = [t for t in rig.plan.prefill_tokens if t + batch <= engine.config.step_tokens]
+            for tokens in fitting:
+                times = _time_joins(rig, engine, tokens)
+                self.samples.setdefault((batch, tokens), []).append(times)
+
+    def rows(self) -> list[MixedRow]:
+        """Return one row per setting, the first round left out."""
+        return [self._row(batch, tokens, rounds[1:]) for (batch, tokens), rounds in self.samples.items()]
+
+    def _row(self, batch: int, tokens: int, rounds: list[list[float]]) -> MixedRow:
+        flat = [sample for one in rounds for sample in one]
+        return MixedRow(
+            batch=batch,
+            tokens=tokens,
+            distinct_adapters=min(batch, self.rig.plan.slots - 1),
+            rank=self.rig.plan.ranks[-1],
+            context=self.context,
+            step_ms_p50=round(float(np.median([np.median(one) for one in rounds])), 5),
+            step_ms_p99=round(float(np.percentile(flat, 99)), 5),
+            samples_ms=[round(sample, 5) for sample in flat],
+        )
+
+
+def _warm_engine(rig: Rig, batch: int, context: int, joining: int = 0) -> Engine:
+    """Return an engine whose `batch` rows each hold `context` tokens before the newest, and free rows beside."""
+    length = max(context + rig.plan.steps, max(rig.plan.prefill_tokens) if joining else 0) + 2
+    engine = rig.engine(batch + joining, length)
     for row in range(batch):
-        engine.submit(Request(f"row{row}", prompt_of(rig, row, context - 1), rig.plan.steps + 2))
-    engine.step()
-    _rewind(engine)
+        engine.submit(Request(f"row{row}", prompt_of(rig, row, context), rig.plan.steps + 2))
+    while any(entry.remaining > 1 for entry in engine.scheduler.running) or engine.waiting:
+        engine.step()
+    _set_back(engine)
     return engine
 
 
 def _time_steps(rig: Rig, engine: Engine, distinct: int, rank: int) -> list[float]:
     """Return durations (ms) of `plan.steps` steps, adapters dealt to rows in turn, unsorted as in service."""
-    rows = len(engine.running)
-    names = [rig.pool.add(adapter) for adapter in rig.adapters[rank][:distinct]] if distinct else []
-    engine.reassign([names[row % distinct] if distinct else None for row in range(rows)])
-    engine.step()  # builds the plan, touches the adapters
-    _rewind(engine)
-    times = [timed_ms(engine.step, rig.model.device) for _ in range(rig.plan.steps)]
-    _rewind(engine)
-    engine.reassign([None] * rows)  # unpins, because all engines of the sweep share one pool
+    rows = engine.scheduler.running
+    names = [rig.pool.add(adapter) for adapter in rig.adapters.get(rank, [])[:distinct]]
+    uses = [(AdapterUse(names[row % distinct]),) if distinct else () for row in range(len(rows))]
+    with lent_adapters(engine, uses):
+        engine.step()  # builds the plan, touches the adapters
+        _set_back(engine)
+        times = [timed_ms(engine.step, rig.model.device) for _ in range(rig.plan.steps)]
+        _set_back(engine)
     return times
 
 
-def _rewind(engine: Engine) -> None:
-    for entry in engine.running:
-        del entry.tokens[1:], entry.token_times_s[1:]
+def _time_joins(rig: Rig, engine: Engine, tokens: int) -> list[float]:
+    """Return durations (ms) of `plan.steps` steps, each with another prompt that has an adapter of its own."""
+    rows, adapters = engine.scheduler.running, rig.adapters[rig.plan.ranks[-1]]
+    distinct = min(len(rows), rig.plan.slots - 1)
+    names = [rig.pool.add(adapter) for adapter in adapters[: distinct + 1]]
+    times = []
+    with lent_adapters(engine, [(AdapterUse(names[row % distinct]),) for row in range(len(rows))]):
+        for number in range(rig.plan.steps + 1):
+            prompt = prompt_of(rig, number, tokens)
+            engine.submit(Request("joins", prompt, 1, (AdapterUse(names[distinct]),)))
+            times.append(timed_ms(engine.step, rig.model.device))
+            _set_back(engine)
+    return times[1:]
+
+
+def _set_back(engine: Engine) -> None:
+    """Take from every row all generated tokens but the first, and their keys and values."""
+    for entry in engine.scheduler.running:
+        done, prompt = entry.completion, len(entry.completion.request.prompt)
+        del done.tokens[1:], done.token_times_s[1:], entry.tokens[prompt + 1 :]
+        entry.computed = prompt
 
 
 def _decode_row(
@@ -155,7 +222,9 @@ def measure_adapter_load(rig: Rig, scratch: Path, progress: Progress) -> Adapter
     for folder, adapter in zip(folders, rig.adapters[rank], strict=False):
         save_adapter(adapter, folder)
     warm = AdapterPool(plan.config, slots=1, rank_max=rank, device=device, dtype=dtype)
-    cold = AdapterPool(plan.config, slots=1, rank_max=rank, host_slots=1, device=device, dtype=dtype)
+    # Room for one adapter in host memory: every other one is read from its folder.
+    room = warm.nbytes_per_adapter(rank) * 3 // 2
+    cold = AdapterPool(plan.config, slots=1, rank_max=rank, host_bytes=room, device=device, dtype=dtype)
     host = list(_acquire_ms(warm, [warm.register(f) for f in folders], device))[1:]
     disk = list(_acquire_ms(cold, [cold.register(f) for f in folders], device))[1:]
     last = warm.register(folders[-1])

@@ -1,10 +1,11 @@
 """Operators: pay against the USD cost of machines, sales that cover it, and who enters or leaves.
 
-Rules decided here. The operators' pot is paid out every day by replicas. A replica costs the fleet's mean
-price per hour times its operator's factor; who sells to cover withdraws, every few days, what the costs since
-then need. Once the margin, of the last 30 days and of the last day alike, was beyond a threshold on each of N
-days, an operator adds or takes away a replica at a keyed chance of 1/N a day; a fleet without replicas stays
-so. What contributors and builders withdrew is sold here too, before the day's market.
+Rules decided here. The operators' pot is paid out every day by replicas, and between kinds of machine by what each
+served. A replica costs its kind's price per hour times its operator's factor; who sells to cover withdraws, every few
+days, what the costs since then need. Once the margin of their kind, of the last 30 days and of the last day alike, was
+beyond a threshold on each of N days, an operator adds or takes away a replica at a keyed chance of 1/N a day; a fleet
+without replicas stays so, and one that promises every model replicas of its own changes with the promise alone. What
+contributors and builders withdrew is sold here too, before the day's market.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.apportion import apportion
-from models.operators import days_in_a_row, leaving, margin
+from models.operators import days_in_a_row, leaving, margin, pay_weights
 from sim import draws
 from sim.draws import Decision
 from sim.ledger import at, move
 from sim.payouts import order_sales
 from sim.rates import rates_of
+from sim.serving.dedicated import DedicatedFleet
 from sim.states.usage import MARGIN_DAYS
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ def advance(world: World, economy: Economy) -> None:
     if rates_of(world, economy).sold.any():
         paid = _pay(world)
         _cost(world, economy, paid)
-        _enter_and_leave(world, economy)
+        if not isinstance(economy.fleet, DedicatedFleet):
+            _enter_and_leave(world, economy)
     if economy.scenario.agents.operators.sell_to_cover:
         _cover(world, economy)
     for name in ("operators", "contributors", "builders"):
@@ -45,34 +48,45 @@ def advance(world: World, economy: Economy) -> None:
 
 
 def _pay(world: World) -> Int:
-    """Pay the pot out by replicas and return the payments, gwei (runs, operators)."""
-    paid = apportion(world.world_balance("operators_pot"), world.usage.replicas)
+    """Pay the pot out by replicas and what their kind served; return the payments, gwei (runs, operators)."""
+    usage = world.usage
+    weights = pay_weights(usage.serving.served_by_group, usage.replicas_by_kind)
+    paid = apportion(world.world_balance("operators_pot"), usage.replicas * weights[:, usage.machine])
     move(world, "O1", at("operators_pot"), at("wallet.l2", "operators"), paid)
     return paid
 
 
-def usd_per_replica_day(economy: Economy) -> float:
-    """Return the fleet's mean price of one replica and day in USD."""
-    fleet = economy.scenario.serving.fleet
-    total = sum(part.count for part in fleet)
-    return 24.0 * sum(part.count * float(part.price.value) for part in fleet) / total
+def usd_per_replica_day(economy: Economy) -> Float:
+    """Return the price of one replica and day in USD, (kinds,)."""
+    return 24.0 * np.array([float(part.price.value) for part in economy.scenario.serving.fleet])
 
 
 def _cost(world: World, economy: Economy, paid: Int) -> None:
-    """Book the day's cost and the margin of the last 30 days."""
+    """Book the day's cost and profit, and the margin of the last 30 days."""
     usage, unit = world.usage, usd_per_replica_day(economy)
-    costs = usage.replicas * usage.cost_factor * unit
+    costs = usage.replicas * usage.cost_factor * unit[usage.machine]
     usage.uncovered_usd += costs
     usage.serving_cost_usd = costs.sum(axis=1)
     world.usd.add("operators", "serving cost", np.floor(usage.serving_cost_usd * 1e6).astype(np.int64))
-    replicas = usage.replicas.sum(axis=1)
-    slot, one = world.day % MARGIN_DAYS, np.maximum(replicas, 1)
-    usage.revenue_ring[:, slot] = paid.sum(axis=1) / 1e9 * world.price_usd / one
-    usage.cost_ring[:, slot] = np.where(replicas > 0, unit, 0.0)
-    factor = (usage.replicas * usage.cost_factor).sum(axis=1) / one
-    spent = usage.cost_ring.sum(axis=1)
-    whole = margin(usage.revenue_ring.sum(axis=1), spent * factor)
-    usage.operator_margin = np.where((replicas > 0) & (spent > 0), whole, np.nan)
+    kinds, slot = np.arange(len(unit)), world.day % MARGIN_DAYS
+    replicas = usage.replicas_by_kind
+    one = np.maximum(replicas, 1)
+    earned = np.stack([paid[:, usage.machine == kind].sum(axis=1) for kind in kinds], axis=1)
+    usage.revenue_ring[:, :, slot] = earned / 1e9 * world.price_usd[:, None] / one
+    usage.cost_ring[:, :, slot] = np.where(replicas > 0, unit, 0.0)
+    usage.operator_profit_usd = paid.sum(axis=1) / 1e9 * world.price_usd - usage.serving_cost_usd
+    usage.operator_margin = _margin(world, replicas)
+
+
+def _margin(world: World, replicas: Int) -> Float:
+    """Return the margin of the last 30 days over all kinds, NaN where nobody has a replica, (runs,)."""
+    usage = world.usage
+    total = replicas.sum(axis=1)
+    share = replicas / np.maximum(total, 1)[:, None]
+    spent = (usage.cost_ring.sum(axis=2) * share).sum(axis=1)
+    factor = (usage.replicas * usage.cost_factor).sum(axis=1) / np.maximum(total, 1)
+    revenue = (usage.revenue_ring.sum(axis=2) * share).sum(axis=1)
+    return np.where((total > 0) & (spent > 0), margin(revenue, spent * factor), np.nan)
 
 
 def _enter_and_leave(world: World, economy: Economy) -> None:
@@ -96,16 +110,16 @@ def _beyond(world: World, high: float, low: float) -> tuple[Bool, Bool]:
     The last day counts beside the month because others' entries and exits are already in it.
     """
     usage, slot = world.usage, world.day % MARGIN_DAYS
-    replicas = usage.replicas.sum(axis=1)
-    shared = replicas / (replicas + 1.0)  # the pay of all replicas falls to one more
+    replicas = usage.replicas_by_kind
+    shared = replicas / (replicas + 1.0)  # the pay of a kind's replicas falls to one more
     above, below = np.ones(usage.replicas.shape, bool), np.ones(usage.replicas.shape, bool)
     for revenue, spent in (
-        (usage.revenue_ring.sum(axis=1), usage.cost_ring.sum(axis=1)),
-        (usage.revenue_ring[:, slot], usage.cost_ring[:, slot]),
+        (usage.revenue_ring.sum(axis=2), usage.cost_ring.sum(axis=2)),
+        (usage.revenue_ring[:, :, slot], usage.cost_ring[:, :, slot]),
     ):
-        cost = spent[:, None] * usage.cost_factor
-        above &= (cost > 0) & (margin((revenue * shared)[:, None], cost) > high)
-        below &= (cost > 0) & (margin(revenue[:, None], cost) < low)
+        cost = spent[:, usage.machine] * usage.cost_factor
+        above &= (cost > 0) & (margin((revenue * shared)[:, usage.machine], cost) > high)
+        below &= (cost > 0) & (margin(revenue[:, usage.machine], cost) < low)
     return above, below
 
 

@@ -223,12 +223,14 @@ def _serving(world: World, economy: Economy, record: RecordState) -> None:
     for name, value in (
         ("users_active", usage.users_active), ("tokens_demanded", usage.tokens_demanded), ("tokens_served", tokens),
         ("node_tokens_per_s", tokens / 86_400), ("latency_p50_s", served.latency_p50_s),
-        ("latency_p95_s", served.latency_p95_s), ("ttft_p95_s", served.ttft_p95_s),
+        ("latency_p95_s", served.latency_p95_s), ("latency_p99_s", served.latency_p99_s),
+        ("ttft_p50_s", served.ttft_p50_s), ("ttft_p95_s", served.ttft_p95_s), ("ttft_p99_s", served.ttft_p99_s),
         ("cache_hit_rate", served.hit_rate), ("utilisation", served.utilisation),
         ("refused_share", ratio(served.refused_tokens, usage.tokens_demanded)),
         ("serving_cost_usd_per_1m", ratio(usage.serving_cost_usd, tokens / 1e6)),
         ("fee_usd_per_1m", usage.fee_usd_per_1m), ("operator_margin", usage.operator_margin),
-        ("replicas", usage.replicas.sum(axis=1)),
+        ("operator_profit_usd", usage.operator_profit_usd), ("replicas", usage.replicas.sum(axis=1)),
+        ("replicas_needed", served.replicas_needed),
     ):  # fmt: skip
         _put(record, name, day, np.asarray(value, np.float64))
 

@@ -13,7 +13,7 @@ from sim.report.headline import Headline, Line
 from sim.report.text import interval, number
 
 if TYPE_CHECKING:
-    from sim.results.manifest import Manifest
+    from sim.results.manifest import Manifest, PricedFor, ProfileFacts
 
 MIN_RUNS = 20
 SIZE_FACTOR = 2
@@ -85,8 +85,17 @@ def _range(line: Line) -> str:
 
 def warnings(manifest: Manifest) -> list[str]:
     """Return what makes numbers of this run mean less than they seem to."""
-    found = list(manifest.notes)
-    profile, priced = manifest.profile, manifest.priced_for
+    found = [*manifest.notes, *profile_warnings(manifest.profile, manifest.priced_for)]
+    if not manifest.chain.executed:
+        found.append("The chain was off: no contract was executed, the witness run rests on formulas alone.")
+    if manifest.runs < MIN_RUNS:
+        found.append(f"{manifest.runs} runs are too few for 5/95 intervals; {MIN_RUNS} or more are advised.")
+    return found
+
+
+def profile_warnings(profile: ProfileFacts | None, priced: PricedFor | None) -> list[str]:
+    """Return what a serving profile does not say: that it was no measurement, or is of another model."""
+    found = []
     if profile is None or not profile.measured:
         found.append("The serving profile was not measured: serving cost and latency are assumptions.")
     if profile is not None and priced is not None and not _same_class(profile.model_params, priced.params):
@@ -95,10 +104,6 @@ def warnings(manifest: Manifest) -> list[str]:
             f"profile {profile.id} measured {profile.model} with {number(float(profile.model_params))} "
             f"parameters on {profile.device}: serving cost, margin and latency are not those of that model."
         )
-    if not manifest.chain.executed:
-        found.append("The chain was off: no contract was executed, the witness run rests on formulas alone.")
-    if manifest.runs < MIN_RUNS:
-        found.append(f"{manifest.runs} runs are too few for 5/95 intervals; {MIN_RUNS} or more are advised.")
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from models.serving import SERVING_POLICIES
 from models.units import Duration
 from sim.scenario.fields import (
     CountP,
@@ -186,9 +187,9 @@ class FleetPart(Section):
 
 
 class Cache(Section):
-    """Adapter cache of a node and the latency that it should hold."""
+    """How replicas hold adapters (shared caches, or each model on replicas of its own), and the latency bound."""
 
-    policy: Annotated[str, choice("lru")]
+    policy: Annotated[str, choice(*SERVING_POLICIES)]
     slo_ttft_p95: SecondsP
 
 
@@ -202,9 +203,22 @@ class EnterLeave(Section):
 
 
 class Serving(Section):
-    """The serving fleet."""
+    """The serving fleet.
+
+    Parameters
+    ----------
+    fleet
+        Kinds of machine.
+    routing
+        Where requests go first: to all kinds as their capacity is, or to the cheapest per token.
+    cache
+        How adapters are held.
+    enter_leave
+        When operators enter and leave.
+    """
 
     fleet: tuple[FleetPart, ...] = Field(min_length=1)
+    routing: Annotated[str, choice("capacity", "cheapest")] = "capacity"
     cache: Cache
     enter_leave: EnterLeave
 

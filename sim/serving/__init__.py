@@ -1,11 +1,15 @@
 """SimPy model of a LoRA serving fleet, and the response surface through which the economy's day uses it."""
 
-from sim.serving.fleet import FleetGroup, FleetModel, ServingDay
+from sim.serving.day import FleetGroup, ServingDay
+from sim.serving.dedicated import DedicatedFleet
+from sim.serving.fleet import FleetModel
 from sim.serving.profile import ServingProfile, read_profile
-from sim.serving.replicas import FleetShape, Outcome, Requests, draw_requests, simulate
+from sim.serving.replicas import FleetShape, Outcome, simulate
 from sim.serving.surface import ResponseSurface, SurfaceError, Traffic
+from sim.serving.traffic import Requests, draw_requests
 
 __all__ = [
+    "DedicatedFleet",
     "FleetGroup",
     "FleetModel",
     "FleetShape",

@@ -1,87 +1,39 @@
-"""A day of serving: how much of the demand a fleet of measured replicas serves, how fast, and at what cost.
+"""A fleet that shares its replicas among adapters: how much of a day's demand it serves, how fast, at what cost.
 
-Demand is work (replica-seconds, from tokens and the surface's capacity); replicas of all groups share it in
-proportion to capacity, so they run at one utilisation. What exceeds a day's capacity waits in a fluid backlog
-bounded by the longest wait that the node's queue allows, and the rest is refused: served + refused + backlog
-= demand + old backlog. Demand is spread evenly over the day; peaks within a day are not modelled.
+Demand is work (replica-seconds, from tokens and the surface's capacity). Requests go to the kinds of machine in
+proportion to capacity, so that all run at one utilisation, or to the cheapest first. What exceeds a day's capacity
+waits in a fluid backlog bounded by the longest wait that the node's queue allows, and the rest is refused: served +
+refused + backlog = demand + old backlog. Demand is spread evenly over the day; peaks within a day are not modelled.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.queueing import Overload, fluid_overload
 from models.serving import (
     SECONDS_PER_DAY,
+    SERVING_POLICIES,
     FloatArray,
     cache_hit_rate,
     expected_distinct,
-    fluid_overload,
     mean_load_ms,
+    prompt_work_ms,
     request_work_ms,
     step_time_ms,
     zipf_popularity,
 )
-from sim.serving.profile import ServingProfile
+from sim.serving.day import FleetGroup, IntArray, Offered, Response, ServingDay
+from sim.serving.mixture import SHOWN, Curves, mixed_response
 from sim.serving.replicas import FleetShape
-from sim.serving.surface import ResponseSurface, Traffic
+from sim.serving.surface import LEVELS, ResponseSurface, Traffic
 
 MAX_WAIT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class FleetGroup:
-    """Replicas of one kind: measured profile, how many at the start, price of one per hour."""
-
-    profile: ServingProfile
-    count: int
-    usd_per_hour: float
-
-    def __post_init__(self) -> None:
-        if self.count < 1 or not self.usd_per_hour >= 0.0:
-            raise ValueError(
-                f"fleet count {self.count} must be 1 or more, usd_per_hour {self.usd_per_hour} 0 or more"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class ServingDay:
-    """One day of the fleet, every field of shape (runs,).
-
-    Parameters
-    ----------
-    served_in, served_out
-        Tokens served.
-    capacity_tokens
-        Tokens (in + out) that the replicas can serve in a day at the scenario's mix of lengths.
-    utilisation
-        Share of replica time in use, 0 to 1.
-    hit_rate
-        Share of requests whose adapter was on the device.
-    ttft_p95_s, latency_p50_s, latency_p95_s
-        Seconds; in overload the longest wait comes on top.
-    refused_tokens, backlog_tokens
-        Tokens turned away, tokens waiting at the end of the day.
-    usd_cost
-        Price of all replicas for the day, used or not.
-    slo_met
-        Whether the time to first token kept the scenario's bound.
-    """
-
-    served_in: FloatArray
-    served_out: FloatArray
-    capacity_tokens: FloatArray
-    utilisation: FloatArray
-    hit_rate: FloatArray
-    ttft_p95_s: FloatArray
-    latency_p50_s: FloatArray
-    latency_p95_s: FloatArray
-    refused_tokens: FloatArray
-    backlog_tokens: FloatArray
-    usd_cost: FloatArray
-    slo_met: NDArray[np.bool_]
+ROUTINGS = ("capacity", "cheapest")
+"""Requests go to kinds of machine in proportion to capacity, or to the cheapest per token first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +48,12 @@ class FleetModel:
         Requests of the scenario.
     slo_ttft_p95_s, max_wait_s
         Bound on time to first token; longest wait before the node refuses.
-    prefill_share
-        Share of a request's work that its input causes (load and prefill), of each group.
+    routing
+        One of `ROUTINGS`.
+    prompt_share
+        Share of a request's work that its input causes, of each group.
+    utilisation_max
+        Utilisation up to which each group keeps the bound.
     """
 
     groups: tuple[FleetGroup, ...]
@@ -105,20 +61,20 @@ class FleetModel:
     traffic: Traffic
     slo_ttft_p95_s: float
     max_wait_s: float
-    prefill_share: tuple[float, ...]
+    routing: str
+    prompt_share: tuple[float, ...]
+    utilisation_max: tuple[float, ...]
 
     @classmethod
-    def from_scenario(
+    def build(
         cls,
-        fleet: list[FleetGroup],
+        groups: list[FleetGroup],
+        traffic: Traffic,
         *,
-        input_tokens_per_request: float,
-        output_tokens_per_request: float,
-        adapters: int,
-        zipf: float,
         cache_policy: str,
         slo_ttft_p95_s: float,
         seed: int,
+        routing: str = "capacity",
         max_wait_s: float = MAX_WAIT_S,
     ) -> FleetModel:
         """Build the surfaces, one per distinct profile (a second or two each).
@@ -128,20 +84,25 @@ class FleetModel:
         ValueError
             When the fleet is empty or a number is out of range.
         """
-        if not fleet or not slo_ttft_p95_s > 0.0 or not max_wait_s >= 0.0:
+        if not groups or not slo_ttft_p95_s > 0.0 or not max_wait_s >= 0.0:
             raise ValueError(
-                f"fleet of {len(fleet)} groups, slo {slo_ttft_p95_s} s, max wait {max_wait_s} s: not positive"
+                f"fleet of {len(groups)} groups, slo {slo_ttft_p95_s} s, max wait {max_wait_s} s: not positive"
             )
-        traffic = Traffic(input_tokens_per_request, output_tokens_per_request, adapters, zipf)
+        if routing not in ROUTINGS:
+            raise ValueError(f"routing {routing!r} must be one of {', '.join(ROUTINGS)}")
+        if cache_policy not in SERVING_POLICIES:
+            raise ValueError(f"policy {cache_policy!r} must be one of {', '.join(SERVING_POLICIES)}")
         built: dict[str, ResponseSurface] = {}
-        for group in fleet:
+        for group in groups:
             shape = FleetShape(1, group.profile.batch_max, group.profile.slots, cache_policy)
             if group.profile.sha256 not in built:
                 built[group.profile.sha256] = ResponseSurface.build(group.profile, shape, traffic, seed)
-        surfaces = tuple(built[group.profile.sha256] for group in fleet)
+        surfaces = tuple(built[group.profile.sha256] for group in groups)
         return cls(
-            tuple(fleet), surfaces, traffic, slo_ttft_p95_s, max_wait_s, tuple(map(_prefill_share, surfaces))
-        )
+            tuple(groups), surfaces, traffic, slo_ttft_p95_s, max_wait_s, routing,
+            tuple(map(prompt_share, surfaces)),
+            tuple(surface.utilisation_at(slo_ttft_p95_s) for surface in surfaces),
+        )  # fmt: skip
 
     def day(
         self,
@@ -158,112 +119,203 @@ class FleetModel:
         demand_tokens_in, demand_tokens_out
             Tokens asked for today, shape (runs,).
         replicas
-            Replicas of the whole fleet, split over the groups as at the start, shape (runs,).
+            Replicas by group, shape (runs, groups); or of the whole fleet, shape (runs,), split over the groups
+            as at the start.
         backlog_tokens
             Tokens waiting since yesterday, shape (runs,).
         adapters
             Adapters in use, shape (runs,); None for the scenario's number.
         """
-        runs = np.shape(demand_tokens_in)
-        counts = (
-            np.full(runs, float(self.traffic.adapters))
-            if adapters is None
-            else np.asarray(adapters, dtype=np.float64)
-        )
-        weights = self._weights()
-        rates = np.stack([w * s.capacity(counts) for w, s in zip(weights, self.surfaces, strict=True)])
-        capacity_s = np.asarray(replicas, dtype=np.float64) * SECONDS_PER_DAY
-        in_s, out_s = self._seconds_per_token(rates)
-        request_tokens = self.traffic.input_tokens + self.traffic.output_tokens
-        old_in = backlog_tokens * (self.traffic.input_tokens / request_tokens)
-        offered_in, offered_out = demand_tokens_in + old_in, demand_tokens_out + (backlog_tokens - old_in)
-        reachable = self._reachable_share(counts)
-        work = reachable * (offered_in * in_s + offered_out * out_s)
-        fluid = fluid_overload(
-            work, 0.0, capacity_s, np.asarray(replicas, dtype=np.float64) * self.max_wait_s
-        )
-        offered = offered_in + offered_out
-        parts = [
-            reachable * np.divide(part, work, out=np.zeros(runs), where=work > 0.0)
-            for part in (fluid.served, fluid.refused, fluid.backlog)
-        ]
+        servers, counts = self.servers_of(replicas), self.counts_of(np.shape(demand_tokens_in), adapters)
+        rates = np.stack([surface.capacity(counts) for surface in self.surfaces])
+        offered = self.offered(demand_tokens_in, demand_tokens_out, backlog_tokens)
+        reach = np.stack([self._reachable_share(surface, counts) for surface in self.surfaces])
+        share = self._route(offered, servers, rates)
+        in_s, out_s = self.seconds_per_token(rates)
+        work = reach * share * (offered.tokens_in * in_s + offered.tokens_out * out_s)
+        capacity_s = servers * SECONDS_PER_DAY
+        fluid = fluid_overload(work, 0.0, capacity_s, servers * self.max_wait_s)
         rho = np.divide(work, capacity_s, out=np.where(work > 0.0, np.inf, 0.0), where=capacity_s > 0.0)
-        p50, p95, ttft, hits = self._response(rho, counts, rates)
+        weights = reach * share
+        hits = np.stack(
+            [
+                surface.hit_rate(np.minimum(load, 1.0), counts)
+                for surface, load in zip(self.surfaces, rho, strict=True)
+            ]
+        )
+        demand = demand_tokens_in + demand_tokens_out
+        return self.assemble(
+            offered, weights, fluid, servers,
+            capacity=servers * rates,
+            utilisation=_mean(np.minimum(rho, 1.0), capacity_s, rho[0]),
+            hit_rate=_mean(hits, weights, hits[0]),
+            response=self._response(rho, counts, weights),
+            needed=self._needed(demand, servers, rates, counts),
+        )  # fmt: skip
+
+    def replicas_needed(
+        self, demand_tokens: FloatArray, replicas: NDArray[np.int64], adapters: FloatArray | None = None
+    ) -> IntArray:
+        """Return the fewest replicas, in today's mix of kinds, that serve a day's tokens within the bound, (runs,)."""
+        counts = self.counts_of(np.shape(demand_tokens), adapters)
+        rates = np.stack([surface.capacity(counts) for surface in self.surfaces])
+        return self._needed(demand_tokens, self.servers_of(replicas), rates, counts)
+
+    def assemble(
+        self,
+        offered: Offered,
+        weights: FloatArray,
+        fluid: Overload,
+        servers: FloatArray,
+        *,
+        capacity: FloatArray,
+        utilisation: FloatArray,
+        hit_rate: FloatArray,
+        response: Response,
+        needed: IntArray,
+    ) -> ServingDay:
+        """Return the day, from what happened to the work of each group.
+
+        Parameters
+        ----------
+        offered
+            Today's tokens with yesterday's backlog.
+        weights, fluid
+            Share of the tokens that reach each group, and what became of its work, shape (groups, runs).
+        servers, capacity
+            Replicas, and their requests per second, shape (groups, runs).
+        utilisation, hit_rate, response, needed
+            Shape (runs,).
+        """
+        work = fluid.served + fluid.refused + fluid.backlog
+        served, refused, backlog = (
+            weights * np.divide(part, work, out=np.zeros(work.shape), where=work > 0.0)
+            for part in (fluid.served, fluid.refused, fluid.backlog)
+        )
+        whole, done = offered.total, served.sum(axis=0)
         return ServingDay(
-            served_in=offered_in * parts[0],
-            served_out=offered_out * parts[0],
-            capacity_tokens=np.asarray(replicas) * rates.sum(axis=0) * SECONDS_PER_DAY * request_tokens,
-            utilisation=np.minimum(rho, 1.0),
-            hit_rate=hits,
-            ttft_p95_s=ttft,
-            latency_p50_s=p50,
-            latency_p95_s=p95,
-            refused_tokens=offered * (parts[1] + (1.0 - reachable)),
-            backlog_tokens=offered * parts[2],
-            usd_cost=np.asarray(replicas, dtype=np.float64) * self._usd_per_replica_day(),
-            slo_met=ttft <= self.slo_ttft_p95_s,
+            served_in=offered.tokens_in * done,
+            served_out=offered.tokens_out * done,
+            served_by_group=(whole * served).T,
+            capacity_tokens=capacity.sum(axis=0) * SECONDS_PER_DAY * self.request_tokens,
+            utilisation=utilisation,
+            hit_rate=hit_rate,
+            refused_tokens=whole * (refused.sum(axis=0) + np.maximum(1.0 - weights.sum(axis=0), 0.0)),
+            backlog_tokens=whole * backlog.sum(axis=0),
+            replicas_needed=needed,
+            usd_cost=(servers * self.usd_per_replica_day()[:, None]).sum(axis=0),
+            slo_met=response.ttft_p95_s <= self.slo_ttft_p95_s,
+            **{field.name: getattr(response, field.name) for field in fields(response)},
         )
 
-    def _usd_per_replica_day(self) -> float:
-        prices = [group.usd_per_hour for group in self.groups]
-        return 24.0 * float(self._weights() @ prices)
+    @property
+    def request_tokens(self) -> float:
+        """Mean tokens of a request, in and out."""
+        return self.traffic.input_tokens + self.traffic.output_tokens
 
-    def _weights(self) -> FloatArray:
-        """Return each group's share of replicas, shape (groups,)."""
+    def usd_per_replica_day(self) -> FloatArray:
+        """Return the price of a replica of each group for a day, shape (groups,)."""
+        return 24.0 * np.array([group.usd_per_hour for group in self.groups])
+
+    def servers_of(self, replicas: NDArray[np.int64]) -> FloatArray:
+        """Return replicas by group, shape (groups, runs)."""
+        given = np.asarray(replicas, dtype=np.float64)
+        if given.ndim == 2:
+            return np.ascontiguousarray(given.T)
         counts = np.array([group.count for group in self.groups], dtype=np.float64)
-        return np.asarray(counts / counts.sum())
+        return np.asarray(counts[:, None] / counts.sum() * given)
 
-    def _seconds_per_token(self, rates: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return replica-seconds per input and per output token, each (runs,)."""
-        per_request = 1.0 / rates.sum(axis=0)
-        share = np.tensordot(np.array(self.prefill_share), rates, axes=1) / rates.sum(axis=0)
+    def counts_of(self, runs: tuple[int, ...], adapters: FloatArray | None) -> FloatArray:
+        """Return the adapters in use, shape (runs,)."""
+        if adapters is None:
+            return np.full(runs, float(self.traffic.adapters))
+        return np.asarray(adapters, dtype=np.float64)
+
+    def offered(self, tokens_in: FloatArray, tokens_out: FloatArray, backlog: FloatArray) -> Offered:
+        """Return today's tokens with the backlog, whose mix of lengths is the scenario's."""
+        old_in = backlog * (self.traffic.input_tokens / self.request_tokens)
+        return Offered(tokens_in + old_in, tokens_out + (backlog - old_in))
+
+    def seconds_per_token(self, rates: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return replica-seconds per input and per output token, each (groups, runs)."""
+        per_request, share = 1.0 / rates, np.array(self.prompt_share)[:, None]
         return share * per_request / self.traffic.input_tokens, (
             1.0 - share
         ) * per_request / self.traffic.output_tokens
 
-    def _reachable_share(self, counts: FloatArray) -> FloatArray:
-        """Return the share of requests whose adapter is served at all: `resident` has only its slots."""
-        slots = np.array(
-            [s.shape.slots if s.shape.cache_policy == "resident" else np.inf for s in self.surfaces]
-        )
-        if np.isinf(slots).all():
+    def _route(self, offered: Offered, servers: FloatArray, rates: FloatArray) -> FloatArray:
+        """Return the share of requests that go to each group, (groups, runs), 1 together."""
+        room = servers * rates
+        total = room.sum(axis=0)
+        even = np.full(room.shape, 1.0 / len(self.groups))
+        share = np.divide(room, total, out=even, where=total > 0.0)
+        if self.routing == "capacity" or len(self.groups) == 1:
+            return np.asarray(share)
+        rest = offered.total / (self.request_tokens * SECONDS_PER_DAY)  # requests per second not yet placed
+        asked, placed = rest.copy(), np.zeros(room.shape)
+        for group in np.argsort(self.usd_per_replica_day() / rates.mean(axis=1), kind="stable"):
+            placed[group] = np.minimum(rest, room[group] * self.utilisation_max[group])
+            rest = rest - placed[group]
+        placed += rest * share  # what exceeds the bound everywhere is spread as capacity is
+        return np.asarray(np.divide(placed, asked, out=share, where=asked > 0.0))
+
+    def _reachable_share(self, surface: ResponseSurface, counts: FloatArray) -> FloatArray:
+        """Return the share of requests whose adapter a group serves at all: `resident` has only its slots."""
+        if surface.shape.cache_policy != "resident":
             return np.ones(counts.shape)
         # Harmonic numbers of the two counts; integer counts make this exact, few distinct values make it
         # cheap.
         values, places = np.unique(np.maximum(counts, 1.0).astype(np.int64), return_inverse=True)
-        shares = [zipf_popularity(int(n), self.traffic.zipf)[: int(slots.min())].sum() for n in values]
+        shares = [zipf_popularity(int(n), self.traffic.zipf)[: surface.shape.slots].sum() for n in values]
         return np.asarray(shares, dtype=np.float64)[places].reshape(counts.shape)
 
-    def _response(
-        self, rho: FloatArray, counts: FloatArray, rates: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Return p50, p95, TTFT p95 and hits, averaged over groups by work: exact for one."""
-        total = np.zeros((4, *rho.shape))
-        for surface, rate in zip(self.surfaces, rates, strict=True):
-            waits = (surface.latency_p50, surface.latency_p95, surface.ttft_p95)
-            ceiling = [
-                np.minimum(
-                    wait(rho, counts), wait(np.full(rho.shape, surface.rho[-1]), counts) + self.max_wait_s
-                )
-                for wait in waits
-            ]
-            total += np.stack([*ceiling, surface.hit_rate(np.minimum(rho, 1.0), counts)]) * (
-                rate / rates.sum(axis=0)
-            )
-        return total[0], total[1], total[2], total[3]
+    def _needed(
+        self, demand_tokens: FloatArray, servers: FloatArray, rates: FloatArray, counts: FloatArray
+    ) -> IntArray:
+        """Return the fewest replicas within the bound; `resident` may split its adapters over them."""
+        total = servers.sum(axis=0)
+        start = self.servers_of(np.ones(total.shape, np.int64))
+        mix = np.divide(servers, total, out=start, where=total > 0.0)
+        each = (mix * rates * np.array(self.utilisation_max)[:, None]).sum(axis=0)
+        needed = np.ceil(demand_tokens / (self.request_tokens * SECONDS_PER_DAY) / each)
+        if self.surfaces[0].shape.cache_policy == "resident":
+            slots = (mix * np.array([[s.shape.slots] for s in self.surfaces])).sum(axis=0)
+            needed = np.maximum(needed, np.ceil(counts / slots))
+        return np.asarray(needed, np.int64)
+
+    def _response(self, rho: FloatArray, counts: FloatArray, weights: FloatArray) -> Response:
+        """Return the times of one group, or of the mixture of several."""
+        levels = SHOWN if len(self.groups) == 1 else LEVELS
+        curves = [
+            Curves.of(surface, load, counts, self.max_wait_s, levels)
+            for surface, load in zip(self.surfaces, rho, strict=True)
+        ]
+        if len(curves) > 1:
+            return mixed_response(curves, weights)
+        return Response(*curves[0].ttft_s, *curves[0].latency_s)
 
 
-def _prefill_share(surface: ResponseSurface) -> float:
-    """Return the share of a request's replica time spent on load and prefill, at a full batch."""
+def prompt_share(surface: ResponseSurface) -> float:
+    """Return the share of a request's replica time that its input causes (copy and prompt), at a full batch."""
     profile, traffic, shape = surface.profile, surface.traffic, surface.shape
     popularity = zipf_popularity(int(surface.adapters[len(surface.adapters) // 2]), traffic.zipf)
     hit = cache_hit_rate(popularity, shape.slots, shape.cache_policy, shape.batch_max - 1.0)
-    host = cache_hit_rate(popularity, max(profile.host_slots, 1), "lru")
-    load = mean_load_ms(hit, host, profile.gpu_hit_ms, profile.host_load_ms, profile.disk_load_ms)
-    prefill = profile.prefill_base_ms + profile.prefill_ms_per_token * traffic.input_tokens
+    copy = mean_load_ms(
+        hit, 1.0, profile.gpu_hit_ms, 0.0 if profile.device_kind == "cuda" else profile.host_load_ms, 0.0
+    )
+    prompt = prompt_work_ms(profile.joining, traffic.input_tokens, profile.step_tokens)
     context = traffic.input_tokens + traffic.output_tokens / 2
     step = step_time_ms(
         profile.fit, shape.batch_max, expected_distinct(popularity, shape.batch_max), profile.rank, context
     )
-    work = request_work_ms(prefill, load, traffic.output_tokens, step, shape.batch_max)
-    return float((load + prefill) / work)
+    work = request_work_ms(prompt, copy, traffic.output_tokens, step, shape.batch_max)
+    return float((copy + prompt) / work)
+
+
+def _mean(values: FloatArray, weights: FloatArray, one: FloatArray) -> FloatArray:
+    """Return the weighted mean over groups, (runs,); of one group its own value, exactly."""
+    if len(values) == 1:
+        return np.asarray(np.minimum(one, 1.0))
+    total = weights.sum(axis=0)
+    mean = values.mean(axis=0)
+    return np.asarray(np.divide((values * weights).sum(axis=0), total, out=mean, where=total > 0.0))

@@ -15,7 +15,18 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InputError, Problem
-from models.serving import StepFit, fit_prefill, profile_sha256
+from models.serving import (
+    PromptFit,
+    StepFit,
+    fit_joining,
+    fit_prompts,
+    joining_alone,
+    profile_sha256,
+    step_time_ms,
+)
+
+STEP_TOKENS = 512
+"""Most tokens of an engine's step where a profile does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,9 @@ class ServingWindow:
     output_tok_s: float
     hit_rate: float
     ttft_p50_ms: float
+    ttft_p99_ms: float
     e2e_p50_ms: float
+    e2e_p99_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +65,17 @@ class ServingProfile:
         What served it.
     fit
         Decode step time.
-    prefill_base_ms, prefill_ms_per_token
-        One prompt's prefill, fitted to the profile's rows of batch 1.
+    prompts
+        Forwards over prompts alone, fitted to the prefill rows that fit into one step.
+    joining
+        What prompts add to a step of decode rows, fitted to the mixed rows.
     gpu_hit_ms, host_load_ms, disk_load_ms
         Adapter load times by where the adapter was.
     rank, slots, host_slots, batch_max, context_max
         Rank of the bench's adapters; adapters on the device and in host memory; largest measured batch and
         context.
+    step_tokens
+        Most tokens of a step, decode rows and prompts together.
     windows
         The measured serving runs.
     """
@@ -73,8 +90,8 @@ class ServingProfile:
     device_kind: str
     device_name: str
     fit: StepFit
-    prefill_base_ms: float
-    prefill_ms_per_token: float
+    prompts: PromptFit
+    joining: PromptFit
     gpu_hit_ms: float
     host_load_ms: float
     disk_load_ms: float
@@ -83,7 +100,13 @@ class ServingProfile:
     host_slots: int
     batch_max: int
     context_max: int
+    step_tokens: int = STEP_TOKENS
     windows: tuple[ServingWindow, ...] = ()
+
+    @property
+    def prefill_ms_per_token(self) -> float:
+        """Milliseconds that a prompt token adds to a forward over prompts alone."""
+        return self.prompts.token
 
 
 class _Strict(BaseModel):
@@ -95,13 +118,13 @@ Positive = Field(gt=0)
 
 
 class _Device(_Strict):
-    kind: Literal["cpu", "cuda"]
+    kind: Literal["cpu", "cuda", "endpoint"]
     name: str
     count: int = NonNegative
     memory_bytes: int = NonNegative
     driver: str | None
-    measured_bw_Bps: float = NonNegative  # noqa: N815 (the schema's name, with its unit)
-    measured_flops: float = NonNegative
+    measured_bw_Bps: float | None = NonNegative  # noqa: N815 (the schema's name, with its unit)
+    measured_flops: float | None = NonNegative
 
 
 class _Software(_Strict):
@@ -141,16 +164,27 @@ class _Decode(_Strict):
     step_ms_p50: float = Positive
     step_ms_p99: float = NonNegative
     ratio_to_base: float = NonNegative
-    fraction_of_roofline: float = NonNegative
+    fraction_of_roofline: float | None = NonNegative
     samples_ms: list[float]
 
 
 class _Prefill(_Strict):
     tokens: int = NonNegative
     batch: int = NonNegative
-    tok_s: float = NonNegative
+    tok_s: float = Positive
     ttft_ms_p50: float = Positive
     ttft_ms_p99: float = NonNegative
+    samples_ms: list[float]
+
+
+class _Mixed(_Strict):
+    batch: int = NonNegative
+    tokens: int = NonNegative
+    distinct_adapters: int = NonNegative
+    rank: int = NonNegative
+    context: int = NonNegative
+    step_ms_p50: float = Positive
+    step_ms_p99: float = NonNegative
     samples_ms: list[float]
 
 
@@ -238,6 +272,7 @@ class _Profile(_Strict):
     lora: _Lora
     decode: list[_Decode]
     prefill: list[_Prefill]
+    mixed: list[_Mixed] = Field(default_factory=list)
     adapter_load: _AdapterLoad
     serving: list[_Serving]
     energy: _Energy
@@ -282,14 +317,16 @@ def _message(fault: Any) -> str:
 
 
 def _reduce(parsed: _Profile, path: Path) -> ServingProfile:
-    single = [row for row in parsed.prefill if row.batch == 1]
-    if len(single) < 2 or not parsed.decode or parsed.lora.resident_slots < 1:
+    whole = [row for row in parsed.prefill if row.tokens * row.batch <= STEP_TOKENS]
+    if len({row.tokens for row in whole}) < 2 or not parsed.decode or parsed.lora.resident_slots < 1:
         message = (
-            "needs decode rows, at least two prefill rows of batch 1, and lora.resident_slots of 1 or more"
+            f"needs decode rows, prefill rows of at least two lengths and at most {STEP_TOKENS} tokens, "
+            "and lora.resident_slots of 1 or more"
         )
         raise InputError([Problem(message, where=str(path))])
-    base, slope = fit_prefill([row.tokens for row in single], [row.ttft_ms_p50 for row in single])
-    loads, fit = parsed.adapter_load, parsed.fit
+    loads = parsed.adapter_load
+    fit = StepFit(**parsed.fit.model_dump())
+    prompts = _prompts(whole)
     return ServingProfile(
         id=parsed.id,
         sha256=parsed.provenance.sha256,
@@ -300,9 +337,9 @@ def _reduce(parsed: _Profile, path: Path) -> ServingProfile:
         random_weights=parsed.model.random_weights,
         device_kind=parsed.device.kind,
         device_name=parsed.device.name,
-        fit=StepFit(fit.a, fit.b, fit.c, fit.d, fit.r2, fit.max_rel_err),
-        prefill_base_ms=base,
-        prefill_ms_per_token=slope,
+        fit=fit,
+        prompts=prompts,
+        joining=_joining(fit, prompts, parsed.mixed),
         gpu_hit_ms=loads.gpu_hit_ms,
         host_load_ms=loads.host_to_gpu_ms_p50,
         disk_load_ms=loads.disk_to_gpu_ms_p50,
@@ -313,6 +350,27 @@ def _reduce(parsed: _Profile, path: Path) -> ServingProfile:
         context_max=max(row.context for row in parsed.decode),
         windows=tuple(_window(row) for row in parsed.serving),
     )
+
+
+def _prompts(rows: list[_Prefill]) -> PromptFit:
+    """Fit the forwards behind prefill rows; with too few rows of several prompts, those of one alone."""
+    if len(rows) < 3:
+        rows = [row for row in rows if row.batch == rows[0].batch]
+    tokens = [row.tokens * row.batch for row in rows]
+    # `tok_s` counts to the last of the prompts, so it gives the duration of the whole forward
+    forward = [1e3 * total / row.tok_s for total, row in zip(tokens, rows, strict=True)]
+    return fit_prompts(tokens, [row.batch for row in rows], forward)
+
+
+def _joining(fit: StepFit, prompts: PromptFit, rows: list[_Mixed]) -> PromptFit:
+    """Fit what a prompt adds to decode rows; a longer one than the step's budget rides in it with its first part."""
+    if len({row.tokens for row in rows}) < 2:
+        return joining_alone(fit, prompts)
+    decode = [
+        float(step_time_ms(fit, row.batch, row.distinct_adapters, row.rank, row.context)) for row in rows
+    ]
+    tokens = [min(row.tokens, STEP_TOKENS - row.batch) for row in rows]
+    return fit_joining(decode, tokens, [row.step_ms_p50 for row in rows], prompts.chunk)
 
 
 def _window(row: _Serving) -> ServingWindow:
@@ -330,5 +388,7 @@ def _window(row: _Serving) -> ServingWindow:
         output_tok_s=row.output_tok_s,
         hit_rate=row.hit_rate,
         ttft_p50_ms=row.ttft_ms.p50,
+        ttft_p99_ms=row.ttft_ms.p99,
         e2e_p50_ms=row.e2e_ms.p50,
+        e2e_p99_ms=row.e2e_ms.p99,
     )

@@ -1,18 +1,19 @@
 """SimPy fleet: how long requests wait when replicas with measured step times serve many adapters.
 
-One queue, first come, first served. A replica works in the node engine's cycle: at a step boundary it takes
-every waiting request for which it has a row (and an adapter slot), loads adapters and prefills them one after
-another, then decodes all rows together, one token each, in the profile's step time. Idle replicas take
-arrivals at once, lowest index first. Runs of identical steps are one event: arrivals are known beforehand, so
-a replica sleeps to the first boundary at which anything can change; the times are those of stepping one by
-one.
+A replica works in the node engine's cycle. At a step boundary every decode row gets its token, prompts in order of
+admission get tokens up to the step's budget, and what is left of the budget lets waiting requests join, first come,
+first served: one whose adapter is still being read is passed freely, one for which every slot is in use at most
+`BYPASS_MAX` times. All of it is one forward; a prompt's last chunk gives its first token. Several replicas share one
+queue, and idle ones take arrivals at once, lowest index first. Runs of decode steps are one event: arrivals are known
+beforehand, so a replica sleeps to the first boundary at which anything can change; the times are those of stepping
+one by one. Keys and values always find room, as in an engine whose blocks are not limited.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +22,15 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from models.serving import CACHE_POLICIES, FloatArray, zipf_popularity
+from models.serving import CACHE_POLICIES, FloatArray
+from sim.serving.cache import AdapterCache, Delay
 from sim.serving.profile import ServingProfile
+from sim.serving.traffic import Requests
 
-IntArray = NDArray[np.int64]
+BYPASS_MAX = 64
+"""How often a request that waits for a slot may be passed by later ones."""
+LOOK_MAX = 256
+"""Waiting requests that a step looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +68,6 @@ class FleetShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Requests:
-    """Traffic of a window, arrays (requests,): arrival second, adapter by popularity, tokens in and out."""
-
-    arrival_s: FloatArray
-    adapter: IntArray
-    input_tokens: IntArray
-    output_tokens: IntArray
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What happened to each request, arrays of shape (requests,); times are NaN where it was refused.
 
@@ -90,49 +86,6 @@ class Outcome:
     latency_s: FloatArray
     hit: NDArray[np.bool_]
     refused: NDArray[np.bool_]
-
-
-def draw_requests(
-    count: int,
-    rate: float,
-    *,
-    adapters: int,
-    zipf: float,
-    input_tokens: float,
-    output_tokens: float,
-    length_cv: float,
-    seed: int,
-) -> Requests:
-    """Draw a window's traffic: Poisson arrivals, Zipf adapters, lognormal lengths.
-
-    The uniforms depend on the seed alone, never on rate, adapters or lengths: windows of one seed share their
-    luck (common random numbers), so a surface over them is smooth.
-
-    Parameters
-    ----------
-    count, rate
-        Requests; arrivals per second, infinite for all at time 0.
-    adapters, zipf
-        Number of adapters and exponent of their popularity.
-    input_tokens, output_tokens, length_cv
-        Mean lengths and their coefficient of variation (0: all equal).
-    seed
-        Of the Philox streams.
-    """
-    streams = [
-        np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(k,)))) for k in range(4)
-    ]
-    arrival = np.cumsum(streams[0].exponential(1.0, count)) / rate
-    popularity = np.cumsum(zipf_popularity(adapters, zipf))
-    adapter = np.minimum(np.searchsorted(popularity, streams[1].random(count), side="right"), adapters - 1)
-    sigma = math.sqrt(math.log1p(length_cv**2))
-    lengths = [
-        np.maximum(
-            np.rint(mean * np.exp(sigma * streams[k].standard_normal(count) - 0.5 * sigma**2)), 1.0
-        ).astype(np.int64)
-        for k, mean in ((2, input_tokens), (3, output_tokens))
-    ]
-    return Requests(arrival, adapter.astype(np.int64), lengths[0], lengths[1])
 
 
 def simulate(profile: ServingProfile, shape: FleetShape, requests: Requests) -> Outcome:
@@ -198,90 +151,165 @@ class _Fleet:
         return Outcome(wait, ttft, latency, np.array(self.hit), np.array(self.refused))
 
 
+@dataclass(slots=True)
+class _Prompt:
+    """An admitted request whose prompt is not yet in the keys and values, and how much of it is left."""
+
+    request: int
+    left: int
+
+
+@dataclass(slots=True)
+class _Step:
+    """What a coming step holds beside its decode rows: room left, prompt tokens and chunks, ms of copies."""
+
+    budget: int
+    tokens: int = 0
+    chunks: int = 0
+    copies_ms: float = 0.0
+
+    def feed(self, prompt: _Prompt) -> None:
+        """Take tokens of a prompt, as many as there is room for."""
+        taken = min(prompt.left, self.budget)
+        prompt.left -= taken
+        self.budget -= taken
+        self.tokens += taken
+        self.chunks += taken > 0
+
+
 class _Replica:
-    """One replica: rows in flight as a heap of the step at which each ends."""
+    """One replica: prompts in order of admission, decode rows as a heap of the step at which each ends."""
 
     def __init__(self, index: int, fleet: _Fleet) -> None:
         self.index, self.fleet = index, fleet
-        self.cache = _AdapterCache(fleet.profile, fleet.shape)
+        self.cache = AdapterCache(fleet.profile, fleet.shape.slots, fleet.shape.cache_policy)
+        self.prompts: list[_Prompt] = []
         self.rows: list[tuple[int, int]] = []  # (last step, request)
         self.steps = 0
-        self.context = 0  # tokens over all rows, at the coming step
+        self.context = 0  # tokens over all decode rows, at the coming step
         self.distinct: Counter[int] = Counter()
+        self.bypassed: Counter[int] = Counter()
 
     def serve(self) -> Generator[simpy.Event, Any, None]:
         """Run the engine's cycle until the window is over."""
-        fleet, environment = self.fleet, self.fleet.environment
+        environment = self.fleet.environment
         while True:
-            if not self.rows and not fleet.queue:
-                woken = environment.event()
-                heapq.heappush(fleet.idle, (self.index, woken))
-                yield woken
-            busy = self._admit(environment.now)
-            if busy > 0.0:
-                yield environment.timeout(busy)
-            if self.rows:
+            step = self._plan(environment.now)
+            if self.prompts:
+                yield environment.timeout(1e-3 * (step.copies_ms + self._step_ms(step.chunks, step.tokens)))
+                self._advance(1, environment.now)
+                self._begin_rows(environment.now)
+            elif self.rows:
                 count = self._steps_until_change(environment.now)
                 yield environment.timeout(self._duration_s(count))
                 self._advance(count, environment.now)
+            else:
+                yield from self._rest()
 
-    def _admit(self, now: float) -> float:
-        """Take waiting requests into free rows and return the seconds that loads and prefills take."""
-        fleet, profile, busy = self.fleet, self.fleet.profile, 0.0
-        while fleet.queue and len(self.rows) < fleet.shape.batch_max:
-            request = fleet.queue[0]
-            load_ms = self.cache.acquire(fleet.adapter[request])
-            if load_ms is None:
-                break
-            fleet.queue.popleft()
+    def _rest(self) -> Generator[simpy.Event, Any, None]:
+        """Wait for an arrival, or for the adapter of a request that has come already."""
+        fleet, environment = self.fleet, self.fleet.environment
+        woken = environment.event()
+        entry = (self.index, woken)
+        heapq.heappush(fleet.idle, entry)
+        ready = self.cache.next_ready(environment.now) if fleet.queue else math.inf
+        if math.isinf(ready):
+            yield woken
+            return
+        # Rounding may end the sleep a hair before the read does; a moment later is late enough.
+        yield woken | environment.timeout(max(ready - environment.now, 0.0) + 1e-12)
+        if not woken.triggered:
+            fleet.idle.remove(entry)
+            heapq.heapify(fleet.idle)
+
+    def _plan(self, now: float) -> _Step:
+        """Fill the coming step: running prompts, then waiting requests while rows and budget last."""
+        fleet, queue = self.fleet, self.fleet.queue
+        step = _Step(max(fleet.profile.step_tokens - len(self.rows), 1))
+        for prompt in self.prompts:
+            step.feed(prompt)
+        passed: list[int] = []
+        refused: set[int] = set()
+        place = looked = 0
+        while place < len(queue) and looked < LOOK_MAX and step.budget and self._has_row():
+            request, looked = queue[place], looked + 1
+            if not self._may_join(request, now, step, passed, refused):
+                place += 1
+                continue
+            del queue[place]
             fleet.admitted[request] = now
-            fleet.hit[request] = load_ms == profile.gpu_hit_ms
-            busy += 1e-3 * (
-                load_ms + profile.prefill_base_ms + profile.prefill_ms_per_token * fleet.input[request]
-            )
-            fleet.first[request] = now + busy
+            self.bypassed.update(passed)
+            self.prompts.append(_Prompt(request, fleet.input[request]))
+            step.feed(self.prompts[-1])
+        return step
+
+    def _has_row(self) -> bool:
+        return len(self.rows) + len(self.prompts) < self.fleet.shape.batch_max
+
+    def _may_join(self, request: int, now: float, step: _Step, passed: list[int], refused: set[int]) -> bool:
+        """Acquire a waiting request's adapter; note what stands in the way of it and of later ones."""
+        adapter = self.fleet.adapter[request]
+        if adapter in refused or any(self.bypassed[other] >= BYPASS_MAX for other in passed):
+            return False
+        taken = self.cache.acquire(adapter, now)
+        if isinstance(taken, Delay):
+            refused.add(adapter)
+            if taken is Delay.FULL:
+                passed.append(request)
+            return False
+        self.fleet.hit[request] = taken.hit
+        step.copies_ms += taken.spent_ms
+        return True
+
+    def _begin_rows(self, now: float) -> None:
+        """Give prompts that are through their first token and a decode row."""
+        fleet = self.fleet
+        through = [prompt.request for prompt in self.prompts if not prompt.left]
+        self.prompts = [prompt for prompt in self.prompts if prompt.left]
+        for request in through:
+            fleet.first[request] = now
             if fleet.output[request] == 1:
-                fleet.last[request] = now + busy
+                fleet.last[request] = now
                 self.cache.release(fleet.adapter[request])
                 continue
             heapq.heappush(self.rows, (self.steps + fleet.output[request] - 1, request))
             self.context += fleet.input[request] + 1
             self.distinct[fleet.adapter[request]] += 1
-        return busy
 
-    def _rates_ms(self) -> tuple[float, float]:
-        """Return the coming step's duration and how much each later step takes more, as contexts grow."""
-        fit, rows = self.fleet.profile.fit, len(self.rows)
-        step = (
-            fit.a + fit.b * rows + fit.c * len(self.distinct) * self.fleet.profile.rank + fit.d * self.context
-        )
-        return step, fit.d * rows
+    def _step_ms(self, chunks: int, tokens: int) -> float:
+        """Return the coming step's duration: `models.serving.mixed_step_ms` on plain numbers."""
+        profile, rows = self.fleet.profile, len(self.rows)
+        fit, prompts = profile.fit, profile.joining if rows else profile.prompts
+        decode = fit.a + fit.b * rows + fit.c * len(self.distinct) * profile.rank + fit.d * self.context
+        added = prompts.base + prompts.chunk * chunks + prompts.token * tokens
+        return (decode if rows else 0.0) + (added if tokens else 0.0)
 
     def _duration_s(self, count: int) -> float:
-        step, growth = self._rates_ms()
-        return 1e-3 * (count * step + growth * count * (count - 1) / 2)
+        """Return how long so many decode steps take; each later one takes more, as contexts grow."""
+        growth = self.fleet.profile.fit.d * len(self.rows)
+        return 1e-3 * (count * self._step_ms(0, 0) + growth * count * (count - 1) / 2)
 
     def _steps_until_change(self, now: float) -> int:
-        """Return the steps until a row ends, or a free row can take the next arrival."""
+        """Return the decode steps until a row ends, or a free row can take a request."""
         fleet = self.fleet
         until_end = self.rows[0][0] - self.steps
         if len(self.rows) >= fleet.shape.batch_max:
             return until_end
-        if (
-            fleet.queue
-        ):  # its head waits for an adapter slot, which only an ending row frees, or has just come
-            return until_end if self.cache.blocked(fleet.adapter[fleet.queue[0]]) else 1
-        if fleet.next >= len(fleet.arrival):
-            return until_end
-        ahead_ms = 1e3 * (fleet.arrival[fleet.next] - now)
-        step, growth = self._rates_ms()
-        linear = step - growth / 2
+        change = self.cache.next_ready(now) if fleet.queue else math.inf
+        if fleet.next < len(fleet.arrival):
+            change = min(change, fleet.arrival[fleet.next])
+        return until_end if math.isinf(change) else min(until_end, self._steps_to(1e3 * (change - now)))
+
+    def _steps_to(self, ahead_ms: float) -> int:
+        """Return the decode steps whose last boundary is the first at or after a moment, at least one."""
+        growth = self.fleet.profile.fit.d * len(self.rows)
+        linear = self._step_ms(0, 0) - growth / 2
         root = (
             (math.sqrt(linear * linear + 2 * growth * ahead_ms) - linear) / growth
             if growth > 0
             else ahead_ms / linear
         )
-        return min(until_end, max(1, math.ceil(root)))
+        return max(1, math.ceil(root))
 
     def _advance(self, count: int, now: float) -> None:
         """Let `count` steps have happened: contexts grow, ended rows leave."""
@@ -297,53 +325,3 @@ class _Replica:
             self.distinct[adapter] -= 1
             if not self.distinct[adapter]:
                 del self.distinct[adapter]
-
-
-class _AdapterCache:
-    """One replica's adapter slots and host tier; starts warm with the most popular adapters."""
-
-    def __init__(self, profile: ServingProfile, shape: FleetShape) -> None:
-        self.profile, self.policy, self.slots = profile, shape.cache_policy, shape.slots
-        warm = 0 if self.policy == "unload_always" else shape.slots
-        # Least recently used first, so the most popular adapter goes in last.
-        self.device: OrderedDict[int, None] = OrderedDict(
-            (adapter, None) for adapter in reversed(range(warm))
-        )
-        self.host: OrderedDict[int, None] = OrderedDict(
-            (a, None) for a in reversed(range(profile.host_slots))
-        )
-        self.in_flight: Counter[int] = Counter()
-
-    def blocked(self, adapter: int) -> bool:
-        """Return whether no slot can be had before a request ends."""
-        full = len(self.device) >= self.slots
-        return adapter not in self.device and full and all(self.in_flight[a] for a in self.device)
-
-    def acquire(self, adapter: int) -> float | None:
-        """Pin an adapter and return the load time in ms, or None where every slot is pinned."""
-        if adapter in self.device:
-            load_ms = self.profile.gpu_hit_ms
-        elif self.blocked(adapter):
-            return None
-        else:
-            load_ms = self._load(adapter)
-        self.device[adapter] = None
-        self.device.move_to_end(adapter)
-        self.in_flight[adapter] += 1
-        return load_ms
-
-    def release(self, adapter: int) -> None:
-        """Unpin an adapter."""
-        self.in_flight[adapter] -= 1
-        if self.policy == "unload_always" and not self.in_flight[adapter]:
-            del self.device[adapter]
-
-    def _load(self, adapter: int) -> float:
-        if len(self.device) >= self.slots:
-            del self.device[next(a for a in self.device if not self.in_flight[a])]
-        known = adapter in self.host
-        self.host[adapter] = None
-        self.host.move_to_end(adapter)
-        if len(self.host) > self.profile.host_slots:
-            self.host.popitem(last=False)
-        return self.profile.host_load_ms if known else self.profile.disk_load_ms

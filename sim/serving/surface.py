@@ -1,8 +1,8 @@
 """Response surface: latency, hit rate and capacity of a replica by load and adapter mix, from SimPy.
 
 The economy's day is too short a step to queue requests in it, so windows are simulated once per scenario over
-a grid of utilisation x number of adapters and the day interpolates: log-wait against 1/(1-rho), linear in
-log(adapters). All windows share their draws. Utilisation is relative to the capacity that a saturated window
+a grid of utilisation x number of adapters and the day interpolates quantiles: log-wait against 1/(1-rho), linear
+in log(adapters). All windows share their draws. Utilisation is relative to the capacity that a saturated window
 of the same mix reached. Requests are split over replicas at random (thinned Poisson), so one replica stands
 for each; a dispatcher that pools queues would wait less. `error` measures the surface against windows with
 fresh draws.
@@ -14,11 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.serving import FloatArray, interpolate_wait
+from models.queueing import interpolate_wait
+from models.serving import FloatArray
 from sim.serving.profile import ServingProfile
-from sim.serving.replicas import FleetShape, Outcome, Requests, draw_requests, simulate
+from sim.serving.replicas import FleetShape, Outcome, simulate
+from sim.serving.traffic import Requests, draw_requests
 
 RHO_GRID = (0.05, 0.3, 0.5, 0.7, 0.8, 0.88, 0.95)
+LEVELS = (0.001, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
+"""Quantiles that a surface keeps; the outer ones close the distribution for mixtures."""
 MIX_SPREAD = (0.25, 1.0, 4.0)
 WARM_UP = 0.1
 
@@ -59,6 +63,8 @@ class SurfaceError:
     latency_p50_max: float
     latency_p95_median: float
     latency_p95_max: float
+    latency_p99_median: float
+    latency_p99_max: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,8 @@ class ResponseSurface:
         Number of adapters of each mix, shape (mixes,).
     rho
         Utilisations, shape (loads,).
-    p50_s, p95_s, ttft_s
-        Median and 95th percentile of latency, 95th percentile of time to first token, shape (mixes, loads).
+    latency_s, ttft_s
+        Quantiles of latency and of time to first token, shape (levels, mixes, loads).
     hits
         Hit rate, shape (mixes, loads).
     capacity_rps
@@ -86,8 +92,7 @@ class ResponseSurface:
     traffic: Traffic
     adapters: FloatArray
     rho: FloatArray
-    p50_s: FloatArray
-    p95_s: FloatArray
+    latency_s: FloatArray
     ttft_s: FloatArray
     hits: FloatArray
     capacity_rps: FloatArray
@@ -114,30 +119,40 @@ class ResponseSurface:
             for n, rate in zip(counts, capacity, strict=True)
         ]
         tables = np.array([[_measures(*window) for window in row] for row in windows])
+        by_level = np.moveaxis(tables, -1, 0)
+        kept = len(LEVELS)
         return cls(
             profile=profile,
             shape=shape,
             traffic=traffic,
             adapters=np.array(counts, dtype=np.float64),
             rho=np.array(RHO_GRID),
-            p50_s=tables[..., 0],
-            p95_s=tables[..., 1],
-            ttft_s=tables[..., 2],
-            hits=tables[..., 3],
+            latency_s=by_level[:kept],
+            ttft_s=by_level[kept : 2 * kept],
+            hits=by_level[-1],
             capacity_rps=capacity,
         )
 
-    def latency_p50(self, rho: FloatArray, adapters: FloatArray) -> FloatArray:
-        """Return the median latency in seconds, shape (runs,); infinite from rho = 1."""
-        return self._wait(self.p50_s, rho, adapters)
+    def latency(
+        self, rho: FloatArray, adapters: FloatArray, levels: tuple[float, ...] = LEVELS
+    ) -> FloatArray:
+        """Return quantiles of latency in seconds, shape (levels, runs); infinite from rho = 1."""
+        return self._wait(self.latency_s, levels, rho, adapters)
 
-    def latency_p95(self, rho: FloatArray, adapters: FloatArray) -> FloatArray:
-        """Return the 95th percentile of latency in seconds, shape (runs,); infinite from rho = 1."""
-        return self._wait(self.p95_s, rho, adapters)
+    def ttft(self, rho: FloatArray, adapters: FloatArray, levels: tuple[float, ...] = LEVELS) -> FloatArray:
+        """Return quantiles of time to first token in seconds, (levels, runs); infinite from rho = 1."""
+        return self._wait(self.ttft_s, levels, rho, adapters)
 
-    def ttft_p95(self, rho: FloatArray, adapters: FloatArray) -> FloatArray:
-        """Return the 95th percentile of time to first token in seconds, (runs,); infinite from rho = 1."""
-        return self._wait(self.ttft_s, rho, adapters)
+    def utilisation_at(self, ttft_p95_s: float) -> float:
+        """Return the largest utilisation of the grid's range that keeps a bound on time to first token.
+
+        The end of the range where every utilisation keeps it, and also where none does: then the bound says
+        nothing about how many replicas there should be, and capacity alone decides.
+        """
+        grid = np.linspace(RHO_GRID[0], RHO_GRID[-1], 901)
+        waits = self.ttft(grid, np.full(grid.size, float(self._own_count())), (0.95,))[0]
+        within = waits <= ttft_p95_s
+        return float(grid[within][-1]) if within.any() else RHO_GRID[-1]
 
     def hit_rate(self, rho: FloatArray, adapters: FloatArray) -> FloatArray:
         """Return the share of requests whose adapter was on the device, shape (runs,)."""
@@ -159,34 +174,35 @@ class ResponseSurface:
         """Compare with windows of other draws at other loads, at the scenario's own number of adapters."""
         n = np.array([float(self._own_count())])
         rate = self.capacity(n)[0]
-        relative = []
+        relative, levels = [], (0.5, 0.95, 0.99)
         for rho in points:
-            fresh = _measures(
-                *_window(
-                    self.profile, self.shape, self.traffic, self._own_count(), rate * rho, requests, seed
-                )
+            outcome, skip = _window(
+                self.profile, self.shape, self.traffic, self._own_count(), rate * rho, requests, seed
             )
-            found = (self.latency_p50(np.array([rho]), n)[0], self.latency_p95(np.array([rho]), n)[0])
-            relative.append([abs(found[k] / fresh[k] - 1.0) for k in (0, 1)])
+            fresh = np.quantile(outcome.latency_s[skip:], levels)
+            found = self.latency(np.array([rho]), n, levels)[:, 0]
+            relative.append(np.abs(found / fresh - 1.0))
         table = np.array(relative)
-        p50, p95 = table[:, 0], table[:, 1]
-        return SurfaceError(float(np.median(p50)), float(p50.max()), float(np.median(p95)), float(p95.max()))
+        pairs = zip(np.median(table, axis=0).tolist(), table.max(axis=0).tolist(), strict=True)
+        return SurfaceError(*(value for pair in pairs for value in pair))
 
     def _own_count(self) -> int:
         return _reachable(self.shape, self.traffic.adapters)
 
-    def _wait(self, table: FloatArray, rho: FloatArray, adapters: FloatArray) -> FloatArray:
-        columns = np.stack([interpolate_wait(rho, self.rho, row) for row in table])
-        return self._across_mixes(columns, adapters)
+    def _wait(
+        self, table: FloatArray, levels: tuple[float, ...], rho: FloatArray, adapters: FloatArray
+    ) -> FloatArray:
+        kept = table[[LEVELS.index(level) for level in levels]]
+        return self._across_mixes(interpolate_wait(rho, self.rho, kept), adapters)
 
     def _across_mixes(self, columns: FloatArray, adapters: FloatArray) -> FloatArray:
-        """Interpolate (mixes, runs) linearly in log(adapters), holding the ends."""
+        """Interpolate (..., mixes, runs) linearly in log(adapters), holding the ends."""
         reach = np.minimum(
             np.asarray(adapters, dtype=np.float64),
             self.shape.slots if self.shape.cache_policy == "resident" else np.inf,
         )
         if len(self.adapters) == 1:
-            return np.asarray(columns[0] + np.zeros_like(reach))
+            return np.asarray(columns[..., 0, :] + np.zeros_like(reach))
         place = np.interp(
             np.log(np.maximum(reach, 1.0)),
             np.log(self.adapters),
@@ -194,8 +210,8 @@ class ResponseSurface:
         )
         low = np.minimum(place.astype(np.int64), len(self.adapters) - 2)
         weight = place - low
-        index = np.arange(columns.shape[1])
-        below, above = columns[low, index], columns[low + 1, index]
+        index = np.arange(columns.shape[-1])
+        below, above = columns[..., low, index], columns[..., low + 1, index]
         with np.errstate(invalid="ignore"):  # inf - inf, replaced below: both mixes are infinite from rho = 1
             mixed = below + weight * (above - below)
         return np.asarray(np.where(np.isinf(below), below, mixed))
@@ -247,12 +263,7 @@ def _window(
     return outcome, int(WARM_UP * count)
 
 
-def _measures(outcome: Outcome, skip: int) -> tuple[float, float, float, float]:
-    """Return latency p50 and p95, TTFT p95 and hit rate after warm-up."""
-    p50, p95 = np.percentile(outcome.latency_s[skip:], [50, 95])
-    return (
-        float(p50),
-        float(p95),
-        float(np.percentile(outcome.ttft_s[skip:], 95)),
-        float(outcome.hit[skip:].mean()),
-    )
+def _measures(outcome: Outcome, skip: int) -> FloatArray:
+    """Return quantiles of latency, quantiles of TTFT and the hit rate after warm-up."""
+    waits = [np.quantile(times[skip:], LEVELS) for times in (outcome.latency_s, outcome.ttft_s)]
+    return np.concatenate([*waits, [outcome.hit[skip:].mean()]])

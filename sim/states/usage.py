@@ -18,12 +18,14 @@ from sim.states.usage_traits import (
     UserTraits,
     contributor_traits,
     first_replicas,
+    fleet_counts,
+    operator_kinds,
     user_traits,
 )
 
 if TYPE_CHECKING:
     from sim.economy import Economy
-    from sim.serving.fleet import ServingDay
+    from sim.serving.day import ServingDay
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -68,10 +70,12 @@ class UsageState:
         What quality rests on, (runs,).
     award, tranche
         Award of each grantee and tranches paid (negative: ended), (runs, builders + contributors).
+    machine
+        Kind of machine that each operator runs, an index into the scenario's fleet, (operators,).
     replicas, cost_factor
-        Replicas by operator and the operator's cost relative to the fleet's price, (runs, operators).
+        Replicas by operator and the operator's cost relative to the kind's price, (runs, operators).
     revenue_ring, cost_ring
-        USD of one replica on each of the last 30 days, (runs, 30).
+        USD of one replica of each kind on each of the last 30 days, (runs, kinds, 30).
     days_above, days_below, uncovered_usd
         Operators' days in a row beyond the thresholds, and USD of cost that no sale has covered, (runs,
         operators).
@@ -85,7 +89,8 @@ class UsageState:
         What agents will withdraw and sell, (runs, agents).
     serving
         The fleet's day.
-    quality, users_active, tokens_demanded, tokens_served, fee_usd_per_1m, serving_cost_usd, operator_margin
+    quality, users_active, tokens_demanded, tokens_served, fee_usd_per_1m, serving_cost_usd, operator_margin,
+    operator_profit_usd
         Figures of the day, float64 (runs,).
     fee_gross_gwei, fee_net_gwei, platform_gwei, burned_gwei, claimed_gwei, topup_micro_usd, bills
         Figures of the day, int64 (runs,).
@@ -114,6 +119,7 @@ class UsageState:
     milestones: Int
     award: Int
     tranche: Int
+    machine: Int
     replicas: Int
     cost_factor: Float
     revenue_ring: Float
@@ -134,6 +140,7 @@ class UsageState:
     fee_usd_per_1m: Float
     serving_cost_usd: Float
     operator_margin: Float
+    operator_profit_usd: Float
     fee_gross_gwei: Int
     fee_net_gwei: Int
     platform_gwei: Int
@@ -141,6 +148,12 @@ class UsageState:
     claimed_gwei: Int
     topup_micro_usd: Int
     bills: Int
+
+    @property
+    def replicas_by_kind(self) -> Int:
+        """Replicas of each kind of machine, (runs, kinds)."""
+        kinds = np.arange(self.revenue_ring.shape[1])
+        return np.stack([self.replicas[:, self.machine == kind].sum(axis=1) for kind in kinds], axis=1)
 
     def end_month(self) -> None:
         """Forget the epoch's income, after it was recorded."""
@@ -166,6 +179,7 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
     count = len(runs)
     traits = contributor_traits(economy, runs)
     replicas, cost_factor = first_replicas(economy, runs)
+    kinds = np.array(fleet_counts(economy))
     names = economy.scenario.demand.popularity.query_classes
     classes = len(names)
 
@@ -205,10 +219,11 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
         milestones=gwei(),
         award=gwei(builders + contributors),
         tranche=gwei(builders + contributors),
+        machine=operator_kinds(economy),
         replicas=replicas,
         cost_factor=cost_factor,
-        revenue_ring=number(MARGIN_DAYS),
-        cost_ring=number(MARGIN_DAYS),
+        revenue_ring=number(kinds.size, MARGIN_DAYS),
+        cost_ring=number(kinds.size, MARGIN_DAYS),
         days_above=gwei(operators),
         days_below=gwei(operators),
         uncovered_usd=number(operators),
@@ -217,7 +232,7 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
         claimed=gwei(layout.agents),
         income_month=gwei(contributors),
         to_withdraw=gwei(layout.agents),
-        serving=economy.fleet.day(number(), number(), replicas.sum(axis=1), number()),
+        serving=economy.fleet.day(number(), number(), np.tile(kinds, (count, 1)), number()),
         quality=np.ones(count),
         users_active=number(),
         tokens_demanded=number(),
@@ -225,6 +240,7 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
         fee_usd_per_1m=np.full(count, np.nan),
         serving_cost_usd=number(),
         operator_margin=np.full(count, np.nan),
+        operator_profit_usd=number(),
         fee_gross_gwei=gwei(),
         fee_net_gwei=gwei(),
         platform_gwei=gwei(),

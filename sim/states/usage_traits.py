@@ -1,8 +1,8 @@
 """Traits of users, contributors and operators: drawn once by key, never changed.
 
 Rule decided here: who is who. A user's adoption threshold, query class and paid models; a contributor's
-DataNet, how much data they bring, and whether they copy another's data or add noise; an operator's cost. A
-DataNet serves the query class `DataNet mod classes`, in the order of its number.
+DataNet, how much data they bring, and whether they copy another's data or add noise; an operator's kind of machine
+and cost. A DataNet serves the query class `DataNet mod classes`, in the order of its number.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from models.apportion import apportion_reference
+from models.errors import InputError
 from sim import draws
 from sim.draws import Decision
 
@@ -115,14 +117,45 @@ def _origins(copies: Bool, noise: Bool, victim: Float) -> Int:
     return origin
 
 
+def operator_kinds(economy: Economy) -> Int:
+    """Return the kind of machine that each operator runs, an index into the scenario's fleet, (operators,).
+
+    Operators are divided in proportion to the replicas of each kind, at least one to each, in the fleet's order.
+
+    Raises
+    ------
+    models.errors.InputError
+        If there are fewer operators than kinds.
+    """
+    count, counts = economy.layout.count("operators"), fleet_counts(economy)
+    if count < len(counts):
+        raise InputError(
+            f"serving.fleet: {len(counts)} kinds of machine need as many operators; {count} are simulated"
+        )
+    rest = apportion_reference(count - len(counts), counts)
+    return np.repeat(np.arange(len(counts)), [1 + part for part in rest])
+
+
 def first_replicas(economy: Economy, runs: Int) -> tuple[Int, Float]:
     """Return replicas by operator on day 0 and each operator's cost factor, (runs, operators).
 
-    The fleet's replicas go round the operators in their order, so the first ones own one more.
+    A kind's replicas go round its operators in their order, so the first ones own one more.
     """
-    count = economy.layout.count("operators")
-    total = sum(int(part.count) for part in economy.scenario.serving.fleet)
-    each = total // count + (np.arange(count) < total % count)
+    count, kinds = economy.layout.count("operators"), operator_kinds(economy)
+    owned = np.zeros(count, np.int64)
+    for kind, total in enumerate(fleet_counts(economy)):
+        own = kinds == kind
+        owned[own] = dealt(np.array([total]), int(own.sum()))[0]
     spread = float(economy.scenario.agents.operators.cost_spread.value)
     u = draws.uniform(economy.seed, Decision.TRAIT_COST, runs, 0, "operators", count)
-    return np.tile(each.astype(np.int64), (len(runs), 1)), 1.0 + spread * (2.0 * u - 1.0)
+    return np.tile(owned, (len(runs), 1)), 1.0 + spread * (2.0 * u - 1.0)
+
+
+def fleet_counts(economy: Economy) -> list[int]:
+    """Return the replicas of each kind of machine on day 0."""
+    return [int(part.count) for part in economy.scenario.serving.fleet]
+
+
+def dealt(total: Int, owners: int) -> Int:
+    """Return whole things dealt to owners in turn, (runs, owners); `total` is (runs,)."""
+    return np.asarray(total[:, None] // owners + (np.arange(owners) < (total % owners)[:, None]))

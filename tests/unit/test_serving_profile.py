@@ -36,6 +36,16 @@ def test_committed_profile_is_a_sealed_measurement():
     assert {window.holdout for window in found.windows} == {True, False}
 
 
+def test_prompts_are_fitted_to_forwards_that_fit_into_a_step():
+    rows = [row for row in document()["prefill"] if row["tokens"] * row["batch"] <= 512]
+    assert len(rows) < len(document()["prefill"])
+    prompts = read_profile(PROFILE).prompts
+    for row in rows:
+        total = row["tokens"] * row["batch"]
+        predicted = prompts.base + prompts.chunk * row["batch"] + prompts.token * total
+        assert predicted == pytest.approx(1e3 * total / row["tok_s"], rel=0.2)
+
+
 def test_raw_samples_back_every_median_of_the_committed_profile():
     for row in document()["decode"]:
         low, high = min(row["samples_ms"]), max(row["samples_ms"])
@@ -74,7 +84,8 @@ FAULTS = [
     (_set("decode.0.step_ms_p50", 0), "decode.0.step_ms_p50: Input should be greater than 0"),
     (_set("serving.0.hit_rate", 1.5), "serving.0.hit_rate: Input should be less than or equal to 1"),
     (_set("device.kind", "tpu"), "device.kind: Input should be 'cpu' or 'cuda'"),
-    (_set("prefill", []), "needs decode rows, at least two prefill rows of batch 1"),
+    (_set("prefill", []), "needs decode rows, prefill rows of at least two lengths and at most 512 tokens"),
+    (_set("prefill.0.tok_s", 0), "prefill.0.tok_s: Input should be greater than 0"),
     (_set("lora.resident_slots", 0), "lora.resident_slots of 1 or more"),
 ]
 

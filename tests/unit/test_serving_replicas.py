@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.serving import StepFit, cache_hit_rate, zipf_popularity
+from models.serving import PromptFit, StepFit, cache_hit_rate, mixed_step_ms, zipf_popularity
 from sim.serving import FleetShape, Requests, ServingProfile, draw_requests, read_profile, simulate
 
 CPU = read_profile(Path(__file__).parents[2] / "reference_node" / "profiles" / "cpu.json")
 
 
 def profile(**changes: object) -> ServingProfile:
-    """Return round numbers: step 2 + batch/4 ms, prefill 5 + tokens/8 ms, loads free."""
+    """Return round numbers: step 2 + batch/4 ms, prompts 5 + tokens/8 ms, 3 ms less beside rows, loads free."""
     plain = replace(
-        CPU, fit=StepFit(2.0, 0.25, 0.0, 0.0, 1.0, 0.0), prefill_base_ms=5.0, prefill_ms_per_token=0.125,
-        gpu_hit_ms=0.0, host_load_ms=0.0, disk_load_ms=0.0,
+        CPU, fit=StepFit(2.0, 0.25, 0.0, 0.0, 1.0, 0.0), prompts=PromptFit(5.0, 0.0, 0.125),
+        joining=PromptFit(2.0, 0.0, 0.125), gpu_hit_ms=0.0, host_load_ms=0.0, disk_load_ms=0.0,
     )  # fmt: skip
     return replace(plain, **changes)
 
@@ -35,7 +35,7 @@ def traffic(
 
 @pytest.mark.parametrize("servers", [1, 3])
 def test_waits_of_one_row_replicas_equal_the_fcfs_recursion(servers):
-    fleet = profile()
+    fleet = profile(step_tokens=4096)
     requests = traffic(4000, 0.9 * servers / 0.0685)
     found = simulate(fleet, FleetShape(servers, 1, 32), requests)
     service = 1e-3 * (5.0 + 0.125 * requests.input_tokens + 2.25 * (requests.output_tokens - 1))
@@ -50,46 +50,164 @@ def test_waits_of_one_row_replicas_equal_the_fcfs_recursion(servers):
     assert expected.max() > 0.1
 
 
-def step_by_step(fleet: ServingProfile, batch_max: int, requests: Requests) -> np.ndarray:
-    """Serve one replica one step at a time, without any fast-forward, and return latencies."""
-    waiting, rows, now, after = [], [], 0.0, 0
-    latency, count, fit = np.empty(len(requests.arrival_s)), len(requests.arrival_s), fleet.fit
-    while after < count or waiting or rows:
-        if not rows and not waiting:
-            now = max(now, float(requests.arrival_s[after]))
-        while after < count and requests.arrival_s[after] <= now:
-            waiting.append(after)
-            after += 1
-        while waiting and len(rows) < batch_max:
-            request = waiting.pop(0)
-            now += 1e-3 * (
-                fleet.prefill_base_ms + fleet.prefill_ms_per_token * requests.input_tokens[request]
-            )
-            rows.append(
-                [request, int(requests.output_tokens[request]) - 1, int(requests.input_tokens[request]) + 1]
-            )
-        for row in [row for row in rows if row[1] == 0]:
-            latency[row[0]] = now - requests.arrival_s[row[0]]
-            rows.remove(row)
-        if rows:
-            distinct = len({int(requests.adapter[row[0]]) for row in rows})
-            context = sum(row[2] for row in rows)
-            now += 1e-3 * (fit.a + fit.b * len(rows) + fit.c * distinct * fleet.rank + fit.d * context)
-        for row in rows:
-            row[1] -= 1
+class Plain:
+    """One replica that takes one step at a time, without any fast-forward; everything in plain lists."""
+
+    def __init__(self, fleet: ServingProfile, shape: FleetShape, requests: Requests) -> None:
+        self.fleet, self.shape, self.requests, self.now = fleet, shape, requests, 0.0
+        self.waiting, self.rows, self.after = [], [], 0  # a row: [request, prompt left, tokens made]
+        self.device = [] if shape.cache_policy == "unload_always" else list(reversed(range(shape.slots)))
+        self.host = list(reversed(range(fleet.host_slots)))
+        self.ready, self.reader_free, self.bypassed = {}, 0.0, {}
+        self.latency, self.ttft = np.empty(len(requests.arrival_s)), np.empty(len(requests.arrival_s))
+
+    def adapter(self, request: int) -> int:
+        return int(self.requests.adapter[request])
+
+    def serve(self) -> tuple[np.ndarray, np.ndarray]:
+        count = len(self.requests.arrival_s)
+        while self.after < count or self.waiting or self.rows:
+            while self.after < count and self.requests.arrival_s[self.after] <= self.now:
+                self.waiting.append(self.after)
+                self.after += 1
+            decoding = [row for row in self.rows if not row[1]]
+            budget = self.fleet.step_tokens - len(decoding)
+            chunks = []
+            for row in self.rows:
+                budget = self.feed(row, budget, chunks)
+            copies = self.admit(budget, chunks)
+            if self.rows:
+                self.step(decoding, chunks, copies)
+                continue
+            events = [at for at in self.ready.values() if at > self.now] if self.waiting else []
+            if self.after < count:
+                events.append(float(self.requests.arrival_s[self.after]))
+            self.now = min(events)
+        return self.latency, self.ttft
+
+    def feed(self, row: list[int], budget: int, chunks: list[tuple[list[int], int]]) -> int:
+        take = min(row[1], budget)
+        if take:
+            row[1] -= take
+            chunks.append((row, take))
+        return budget - take
+
+    def admit(self, budget: int, chunks: list[tuple[list[int], int]]) -> float:
+        copies, passed, refused = 0.0, [], set()
+        for request in self.waiting[:256]:
+            adapter = self.adapter(request)
+            if not budget or len(self.rows) >= self.shape.batch_max:
+                break
+            if adapter in refused or any(self.bypassed.get(other, 0) >= 64 for other in passed):
+                continue
+            cost = self.bring(adapter)
+            if isinstance(cost, str):
+                refused.add(adapter)
+                passed += [request] if cost == "full" else []
+                continue
+            copies += cost
+            self.waiting.remove(request)
+            for other in passed:
+                self.bypassed[other] = self.bypassed.get(other, 0) + 1
+            self.rows.append([request, int(self.requests.input_tokens[request]), 0])
+            budget = self.feed(self.rows[-1], budget, chunks)
+        return copies
+
+    def bring(self, adapter: int) -> float | str:
+        cost = self.fleet.gpu_hit_ms
+        if adapter not in self.device:
+            if not self.read(adapter):
+                return "loading"
+            if len(self.device) >= self.shape.slots:
+                pinned = {self.adapter(row[0]) for row in self.rows}
+                idle = [a for a in self.device if a not in pinned]
+                if not idle:
+                    return "full"
+                self.device.remove(idle[0])
+            if self.ready.pop(adapter, None) is not None:
+                self.host = [*self.host, adapter][-self.fleet.host_slots :]
+            cost = self.fleet.host_load_ms
+        else:
+            self.device.remove(adapter)
+        self.device.append(adapter)
+        return cost
+
+    def read(self, adapter: int) -> bool:
+        if adapter not in self.host:
+            if adapter not in self.ready:
+                read_s = 1e-3 * (self.fleet.disk_load_ms - self.fleet.host_load_ms)
+                self.reader_free = self.ready[adapter] = max(self.reader_free, self.now) + read_s
+            return self.ready[adapter] <= self.now
+        self.host.remove(adapter)
+        self.host.append(adapter)
+        return True
+
+    def step(self, decoding: list[list[int]], chunks: list[tuple[list[int], int]], copies: float) -> None:
+        context = sum(int(self.requests.input_tokens[row[0]]) + row[2] for row in decoding)
+        forward = mixed_step_ms(
+            self.fleet.fit, self.fleet.prompts, self.fleet.joining, len(decoding), len({self.adapter(row[0]) for row in decoding}),
+            self.fleet.rank, context / max(len(decoding), 1), sum(take for _, take in chunks), len(chunks),
+        )  # fmt: skip
+        self.now += 1e-3 * (copies + float(forward))
+        for row in [*decoding, *(row for row, _ in chunks if not row[1])]:
             row[2] += 1
-        for row in [row for row in rows if row[1] == 0]:
-            latency[row[0]] = now - requests.arrival_s[row[0]]
-            rows.remove(row)
-    return latency
+            at = self.now - self.requests.arrival_s[row[0]]
+            if row[2] == 1:
+                self.ttft[row[0]] = at
+            if row[2] == self.requests.output_tokens[row[0]]:
+                self.latency[row[0]] = at
+                self.rows.remove(row)
+                shared = any(self.adapter(other[0]) == self.adapter(row[0]) for other in self.rows)
+                if self.shape.cache_policy == "unload_always" and not shared:
+                    self.device.remove(self.adapter(row[0]))
 
 
-@pytest.mark.parametrize("rate", [5.0, 25.0, 200.0])
-def test_fast_forward_gives_the_times_of_single_steps(rate):
-    fleet = profile(fit=StepFit(2.0, 0.25, 0.01, 0.002, 1.0, 0.0))
-    requests = traffic(500, rate)
-    found = simulate(fleet, FleetShape(1, 8, 32), requests)
-    assert np.max(np.abs(found.latency_s - step_by_step(fleet, 8, requests))) < 1e-9
+LOADS = {"gpu_hit_ms": 0.25, "host_load_ms": 3.0, "disk_load_ms": 40.0, "host_slots": 12}
+
+
+@pytest.mark.parametrize("policy", ["lru", "unload_always"])
+@pytest.mark.parametrize("slots", [3, 16])
+@pytest.mark.parametrize(("rate", "step_tokens"), [(2.0, 512), (15.0, 512), (15.0, 64), (200.0, 100)])
+def test_fast_forward_gives_the_times_of_single_steps(policy, slots, rate, step_tokens):
+    fleet = profile(
+        fit=StepFit(2.0, 0.25, 0.01, 0.002, 1.0, 0.0), prompts=PromptFit(3.0, 1.0, 0.125),
+        joining=PromptFit(0.5, 0.75, 0.1), step_tokens=step_tokens, **LOADS,
+    )  # fmt: skip
+    requests, shape = traffic(400, rate), FleetShape(1, 8, slots, policy)
+    found = simulate(fleet, shape, requests)
+    latency, ttft = Plain(fleet, shape, requests).serve()
+    assert np.max(np.abs(found.latency_s - latency)) < 1e-9
+    assert np.max(np.abs(found.ttft_s - ttft)) < 1e-9
+    assert 0.0 < found.hit.mean() < 1.0
+
+
+def test_a_mixed_step_pays_its_fixed_cost_once():
+    fleet = profile()
+    requests = Requests(np.array([0.0, 0.0065]), np.array([0, 1]), np.array([8, 16]), np.array([3, 1]))
+    found = simulate(fleet, FleetShape(1, 4, 16), requests)
+    assert found.ttft_s[0] == pytest.approx(6e-3, abs=1e-12)
+    # the second prompt joins the first request's second decode step: 2 + 1/4 and 2 + 16/8 ms
+    assert found.latency_s[0] == pytest.approx(1e-3 * (6.0 + 2.25 + 6.25), abs=1e-12)
+    assert found.ttft_s[1] == pytest.approx(1e-3 * (6.0 + 2.25 + 6.25 - 6.5), abs=1e-12)
+
+
+def test_a_cold_adapter_keeps_its_own_request_waiting_and_no_other():
+    fleet = profile(host_load_ms=1.0, disk_load_ms=101.0, host_slots=2)
+    at = np.array([0.0, 0.001])
+    cold_first = Requests(at, np.array([9, 0]), np.array([8, 8]), np.array([11, 11]))
+    found = simulate(fleet, FleetShape(1, 4, 2), cold_first)
+    assert found.wait_s == pytest.approx([0.1, 0.0], abs=1e-9)
+    assert found.latency_s[1] == pytest.approx(1e-3 * (6.0 + 10 * 2.25), abs=1e-9)
+    assert found.ttft_s[0] == pytest.approx(1e-3 * (100.0 + 1.0 + 6.0), abs=1e-9)
+
+
+def test_an_accelerator_copies_beside_its_steps():
+    fleet = profile(host_load_ms=50.0, disk_load_ms=50.0, device_kind="cuda")
+    requests = Requests(np.array([0.0, 0.0005]), np.array([0, 9]), np.array([8, 8]), np.array([11, 11]))
+    found = simulate(fleet, FleetShape(1, 4, 2), requests)
+    assert found.latency_s[0] == pytest.approx(1e-3 * (6.0 + 10 * 2.25), abs=1e-9)
+    assert found.wait_s[1] == pytest.approx(0.0555, abs=1e-9)  # asked for at the next boundary, 6 ms
+    assert found.hit.tolist() == [True, False]
 
 
 def test_lru_hits_equal_a_plain_lru_and_come_near_the_formula():
@@ -125,6 +243,16 @@ def test_a_request_waits_for_an_adapter_slot_in_flight():
     first_s = 1e-3 * (6.0 + 10 * 2.25)
     assert split.wait_s[1] == pytest.approx(first_s - 0.001, abs=1e-12)
     assert shared.wait_s[1] < 0.01
+
+
+def test_a_request_without_a_slot_is_passed_by_those_whose_adapter_is_there_but_not_for_ever():
+    at = np.concatenate(([0.0, 0.001], np.full(200, 0.002)))
+    adapter = np.concatenate(([0, 1], np.zeros(200, int)))
+    requests = Requests(at, adapter, np.full(202, 8), np.concatenate(([4000, 4], np.full(200, 40))))
+    found = simulate(profile(), FleetShape(1, 8, 1), requests)
+    passed = found.wait_s[2:] + at[2:] < found.wait_s[1] + at[1]
+    assert passed.sum() == 64
+    assert found.wait_s[1] == pytest.approx(found.latency_s[0] - 0.001, rel=1e-9)
 
 
 def test_a_full_queue_refuses():

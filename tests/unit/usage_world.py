@@ -14,7 +14,7 @@ from sim.governed_columns import GovernedColumns
 from sim.journal import Journal
 from sim.ledger import at, move
 from sim.phases import attribution, billing, demand, grants, operators, serving, settle
-from sim.serving.fleet import ServingDay
+from sim.serving.day import ServingDay
 from sim.states.usage import begin_state
 from sim.world import Layout, UsdLog, World, empty_accounts
 
@@ -142,7 +142,7 @@ class Fleet:
 
     def day(self, tokens_in, tokens_out, replicas, backlog):
         """Serve what fits the replicas and refuse the rest."""
-        asked = tokens_in + tokens_out
+        asked, replicas = tokens_in + tokens_out, replicas.sum(axis=1)
         share = np.divide(
             np.minimum(asked, replicas * self.capacity), asked, out=np.zeros_like(asked), where=asked > 0
         )
@@ -150,14 +150,19 @@ class Fleet:
         return ServingDay(
             served_in=tokens_in * share,
             served_out=tokens_out * share,
+            served_by_group=(asked * share)[:, None],
             capacity_tokens=replicas * self.capacity,
             utilisation=share,
             hit_rate=zero + 0.9,
+            ttft_p50_s=zero + 0.5,
             ttft_p95_s=zero + 1.0,
+            ttft_p99_s=zero + 1.5,
             latency_p50_s=zero + 1.0,
             latency_p95_s=zero + 2.0,
+            latency_p99_s=zero + 3.0,
             refused_tokens=asked * (1 - share),
             backlog_tokens=zero,
+            replicas_needed=np.ceil(asked / self.capacity).astype(np.int64),
             usd_cost=zero,
             slo_met=zero == 0,
         )

@@ -1,0 +1,221 @@
+"""Segments: append-only files of records that show what a crash or a hand did to them.
+
+Rules decided here. A record is framed by its length and its CRC-32 (4 bytes each, big-endian) and written in one
+call. A segment is named after the first record it holds, so a missing one is noticed. Only the last frame of the
+last segment can be torn by a crash: it is shorter than one frame and no whole frame follows in it. Such a tail is
+cut and reported, its bytes kept beside the log; anything else that does not read is damage, refused with its
+position, never repaired.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import InputError, Problem
+from reference_node.access.files import sync_folder, write_atomic
+
+RECORD_BYTES_MAX = 1 << 16
+SEGMENT_BYTES = 64 << 20
+
+_HEADER = struct.Struct(">II")
+_SUFFIX = ".seg"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a frame begins: segment file and byte offset."""
+
+    path: Path
+    offset: int
+
+    def __str__(self) -> str:
+        """Return ``segment:offset``."""
+        return f"{self.path}:{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class TornTail:
+    """The incomplete last frame that a crash left.
+
+    Parameters
+    ----------
+    position
+        Where it begins.
+    data
+        Its bytes.
+    """
+
+    position: Position
+    data: bytes
+
+    def __str__(self) -> str:
+        """Return what a person should know of it."""
+        return f"{self.position}: {len(self.data)} bytes of a record that a crash left incomplete"
+
+
+def damaged(position: Position, field: str, message: str) -> InputError:
+    """Return the error for a log that is not what was written."""
+    return InputError([Problem(message, field, str(position))])
+
+
+def segment_files(folder: Path) -> list[Path]:
+    """Return the segments of a log, in order."""
+    return sorted(folder.glob(f"*{_SUFFIX}"))
+
+
+class SegmentScan:
+    """All frames of a log, in order, as (position, payload).
+
+    Parameters
+    ----------
+    folder
+        The log's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.torn: TornTail | None = None
+
+    def __iter__(self) -> Iterator[tuple[Position, bytes]]:
+        """Yield frames; a torn tail ends the iteration and is then in `torn`.
+
+        Raises
+        ------
+        InputError
+            Where a segment is missing or a frame is damaged.
+        """
+        files, count = segment_files(self.folder), 0
+        for path in files:
+            if path.name != _name(count):
+                message = f"expected {_name(count)}: a segment is missing, misnamed or lacks records"
+                raise damaged(Position(path, 0), "segment", message)
+            for position, payload in self._frames(path, path is files[-1]):
+                count += 1
+                yield position, payload
+
+    def _frames(self, path: Path, is_last: bool) -> Iterator[tuple[Position, bytes]]:
+        data, offset = path.read_bytes(), 0
+        while offset < len(data):
+            payload = _frame(data, offset)
+            position = Position(path, offset)
+            if payload is None:
+                tail = data[offset:]
+                if not (is_last and _is_torn(tail)):
+                    raise damaged(position, "frame", "length or checksum is wrong: the log was damaged here")
+                self.torn = TornTail(position, tail)
+                return
+            yield position, payload
+            offset += _HEADER.size + len(payload)
+
+
+class SegmentWriter:
+    """Appends frames; the caller holds a lock.
+
+    Parameters
+    ----------
+    folder
+        The log's folder.
+    count
+        Records that it holds.
+    torn
+        Tail to cut before anything is appended.
+    segment_bytes
+        Size after which a new segment begins.
+    """
+
+    def __init__(
+        self, folder: Path, count: int, torn: TornTail | None, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
+        self._folder, self._limit, self._count = folder, segment_bytes, count
+        if torn is not None:
+            _cut(torn)
+        files = segment_files(folder)
+        self._descriptor = -1
+        self._open(files[-1] if files else folder / _name(0))
+
+    @property
+    def path(self) -> Path:
+        """Segment that the next frame goes to."""
+        return self._path
+
+    def rotate(self) -> None:
+        """Begin a new segment if the present one is full."""
+        if self._size >= self._limit:
+            self.sync()
+            os.close(self._descriptor)
+            self._open(self._folder / _name(self._count))
+
+    def append(self, payload: bytes) -> Position:
+        """Write one frame, whole or not at all, and hand it to the operating system.
+
+        Raises
+        ------
+        OSError
+            If the disk refuses it; the segment is then as it was.
+        """
+        assert 0 < len(payload) <= RECORD_BYTES_MAX, len(payload)
+        frame = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+        position = Position(self._path, self._size)
+        try:
+            written = os.write(self._descriptor, frame)
+            if written != len(frame):
+                raise OSError(f"{position}: {written} of {len(frame)} bytes were written; is the disk full?")
+        except OSError:
+            os.ftruncate(self._descriptor, self._size)
+            raise
+        self._size += len(frame)
+        self._count += 1
+        return position
+
+    def sync(self) -> None:
+        """Put everything on the disk."""
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Put everything on the disk and close the segment."""
+        self.sync()
+        os.close(self._descriptor)
+
+    def _open(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._size = os.fstat(self._descriptor).st_size
+        sync_folder(self._folder)
+
+
+def _name(first: int) -> str:
+    return f"{first:012d}{_SUFFIX}"
+
+
+def _frame(data: bytes, offset: int) -> bytes | None:
+    """Return the payload of the frame at `offset`, or None where there is no whole and sound one."""
+    begin = offset + _HEADER.size
+    if begin > len(data):
+        return None
+    size, checksum = _HEADER.unpack_from(data, offset)
+    payload = data[begin : begin + size]
+    sound = 0 < size <= RECORD_BYTES_MAX and len(payload) == size and zlib.crc32(payload) == checksum
+    return payload if sound else None
+
+
+def _is_torn(tail: bytes) -> bool:
+    """Whether a crash in the middle of one write can have left this."""
+    if len(tail) > _HEADER.size + RECORD_BYTES_MAX:
+        return False
+    return all(_frame(tail, start) is None for start in range(1, len(tail)))
+
+
+def _cut(torn: TornTail) -> None:
+    path, offset = torn.position.path, torn.position.offset
+    write_atomic(path.with_name(f"torn-{path.stem}-{offset}.bin"), torn.data)
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.ftruncate(descriptor, offset)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,235 @@
+"""`olsim node adapters`: make and check adapter folders, and keep a registry folder.
+
+Decided here: what a person sees of an adapter (which version an alias serves, who is paid), and that commands that
+change a registry act as its administrator. A registry knows the shape of its base model; `--base` is needed once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from models.errors import InputError
+from reference_node.commands import need_packages
+
+if TYPE_CHECKING:
+    from reference_node.config import ModelConfig
+    from reference_node.registry import Registry, Version
+
+adapters_app = typer.Typer(
+    help="Make and check adapter folders; add, list, roll back and delete adapters of a registry.",
+    no_args_is_help=True,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Base = Annotated[
+    str, typer.Option("--base", "--preset", help="Base model: a preset (tiny, 8b) or a transformers folder.")
+]
+Folder = Annotated[
+    Path, typer.Argument(help="Adapter folder: adapter_config.json and adapter_model.safetensors.")
+]
+Root = Annotated[Path, typer.Option("--registry", envvar="OLSIM_REGISTRY", help="Folder of the registry.")]
+Alias = Annotated[str, typer.Argument(help="Name that the adapter is served under.")]
+
+
+@adapters_app.command("make")
+def make(
+    folder: Annotated[Path, typer.Argument(help="Folder to write.")],
+    rank: Annotated[int, typer.Option(min=1, max=256)] = 16,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    base: Base = "tiny",
+) -> None:
+    """Write a seeded random adapter in peft's format and print its content hash."""
+    need_packages("torch")
+    from reference_node.adapters import random_adapter, save_adapter
+
+    adapter = random_adapter(_shape(base), rank, seed)
+    save_adapter(adapter, folder)
+    sys.stdout.write(f"{adapter.sha256}\n")
+
+
+@adapters_app.command("check")
+def check(folder: Folder, base: Base = "tiny", as_json: AsJson = False) -> None:
+    """Say whether the node would serve an adapter, under which content hash, and who would be paid."""
+    need_packages("torch")
+    from reference_node.adapters import read_adapter
+    from reference_node.manifest import MANIFEST_FILE, read_manifest
+
+    found = read_adapter(folder, _shape(base))
+    manifest = read_manifest(folder / MANIFEST_FILE) if (folder / MANIFEST_FILE).exists() else None
+    facts = {
+        "sha256": found.sha256,
+        "rank": found.rank,
+        "alpha": found.alpha,
+        "targets": list(found.targets),
+        "bytes": found.nbytes(),
+        "payees": _payees(manifest),
+    }
+    _write(facts, as_json, _lines(facts))
+
+
+@adapters_app.command("add")
+def add(
+    folder: Folder,
+    root: Root,
+    alias: Annotated[
+        str | None, typer.Option(help="Name to serve it under; the folder's name if not said.")
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="Whose it is, when the alias is new.")] = "local",
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="Base model of a new registry: a preset or a transformers folder."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Store an adapter folder, with its manifest.json if there is one, as the newest version of an alias."""
+    with _open(root, base) as registry:
+        version = registry.adopt(folder, alias=alias, tenant=tenant)
+    facts = _facts(version)
+    _write(facts, as_json, _lines(facts))
+
+
+@adapters_app.command("list")
+def list_adapters(root: Root, as_json: AsJson = False) -> None:
+    """List the version that each alias serves, its DataNets and its owner."""
+    with _open(root, writable=False) as registry:
+        served, problems, stored = registry.listing(), list(registry.problems), registry.usage()
+    document = {"adapters": [_facts(version) for version in served], "bytes": stored, "problems": problems}
+    _write(document, as_json, _table(served) + "".join(f"damaged: {problem}\n" for problem in problems))
+
+
+@adapters_app.command("show")
+def show(alias: Alias, root: Root, as_json: AsJson = False) -> None:
+    """Show every version of an alias, which one is served, and who is paid for it."""
+    with _open(root, writable=False) as registry:
+        versions, served = registry.versions(alias), registry.served(alias)
+    document = {
+        "alias": alias,
+        "serves": served.number,
+        "versions": [_facts(version) for version in versions],
+    }
+    head = f"{alias} serves version {served.number}; paid for it:\n"
+    paid = [f"  {p['part']:<13}{p['share']:>12}  {p['address']}\n" for p in _payees(served.manifest)]
+    _write(document, as_json, head + ("".join(paid) or "  nobody: no manifest\n") + _table(versions))
+
+
+@adapters_app.command("rollback")
+def rollback(
+    alias: Alias,
+    sha256: Annotated[str, typer.Argument(help="First 8 or more digits of the version's hash.")],
+    root: Root,
+    as_json: AsJson = False,
+) -> None:
+    """Let an alias serve one of its earlier versions."""
+    with _open(root) as registry:
+        facts = _facts(registry.rollback(alias, sha256, tenant="local", admin=True))
+    _write(facts, as_json, f"{alias} serves version {facts['version']}, {facts['sha256']}\n")
+
+
+@adapters_app.command("delete")
+def delete(
+    alias: Alias,
+    root: Root,
+    sha256: Annotated[str | None, typer.Argument(help="Only the version whose hash begins so.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete an alias, or one of its versions."""
+    with _open(root) as registry:
+        gone = registry.delete(alias, sha256, tenant="local", admin=True)
+        left = [version.number for version in registry.listing() if version.alias == alias]
+    document = {"deleted": [_facts(version) for version in gone], "serves": left[0] if left else None}
+    after = f"{alias} serves version {left[0]}" if left else f"{alias} is not served any more"
+    _write(document, as_json, f"deleted {len(gone)} of {alias}; {after}\n")
+
+
+def _open(root: Path, base: str | None = None, *, writable: bool = True) -> Registry:
+    """Open a registry for the base model it was made for, or make one for the named base."""
+    need_packages("torch")
+    from reference_node.registry import Registry, stored_base
+
+    if base is not None:
+        return Registry(root, _shape(base), writable=writable)
+    try:
+        config, base_sha256 = stored_base(root)
+    except InputError as error:
+        raise InputError(
+            [*error.problems, "make one by adding an adapter with --base PRESET or FOLDER"]
+        ) from error
+    return Registry(root, config, base_sha256, writable=writable)
+
+
+def _shape(base: str) -> ModelConfig:
+    from reference_node.config import PRESETS
+    from reference_node.config_file import read_config
+
+    if base in PRESETS:
+        return PRESETS[base]
+    if Path(base).is_dir():
+        return read_config(Path(base))
+    raise InputError(f"base {base!r} is unknown; allowed {', '.join(PRESETS)}, or a transformers folder")
+
+
+def _facts(version: Version) -> dict[str, Any]:
+    manifest = version.manifest
+    return {
+        "alias": version.alias,
+        "version": version.number,
+        "sha256": version.sha256,
+        "created": version.created,
+        "tenant": version.tenant,
+        "bytes": version.bytes,
+        "rank": version.rank,
+        "targets": list(version.targets),
+        "owner": manifest.owner if manifest else None,
+        "datanets": {net.id: net.share_bps for net in manifest.datanets} if manifest else {},
+        "payees": _payees(manifest),
+    }
+
+
+def _payees(manifest: Any) -> list[dict[str, str]]:
+    """Return who is paid, with exact shares such as `3/8`."""
+    payees = manifest.payees() if manifest else ()
+    return [{"part": p.part, "share": str(p.share), "address": p.address} for p in payees]
+
+
+def _table(versions: Iterable[Version]) -> str:
+    head = ("alias", "version", "sha256", "rank", "bytes", "tenant", "owner", "DataNets (basis points)")
+    rows = [head]
+    for version in versions:
+        facts = _facts(version)
+        start = (
+            facts["alias"],
+            str(facts["version"]),
+            facts["sha256"][:12],
+            str(facts["rank"]),
+            str(facts["bytes"]),
+        )
+        rows.append((*start, facts["tenant"], _plain(facts["owner"]), _plain(facts["datanets"])))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _lines(facts: dict[str, Any]) -> str:
+    shown = {key: _plain(value) for key, value in facts.items() if key != "payees"}
+    paid = "".join(f"pays: {p['share']} of {p['part']} to {p['address']}\n" for p in facts["payees"])
+    return "".join(f"{key}: {value}\n" for key, value in shown.items()) + (
+        paid or "pays: nobody, no manifest\n"
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {share}" for name, share in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "unknown" if value is None else str(value)
+
+
+def _write(document: dict[str, Any], as_json: bool, text: str) -> None:
+    sys.stdout.write(json.dumps(document) + "\n" if as_json else text)

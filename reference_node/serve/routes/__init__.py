@@ -1,0 +1,1 @@
+"""Routes by resource: completions, models, adapters, accounts, health."""

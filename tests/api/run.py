@@ -1,0 +1,58 @@
+"""Put schemathesis to a live node: `make test-api`.
+
+Rule: the node runs in the project's environment with the tiny base and keys, schemathesis in an environment of its own;
+both end with this command, and nothing but 127.0.0.1 is spoken to.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+EXAMPLES = os.environ.get("API_EXAMPLES", "60")
+NODE = (
+    "import sys; from pathlib import Path; "
+    "from reference_node.commands.serve import run_server; "
+    "from reference_node.serve.opening import NodeOptions; "
+    "run_server(NodeOptions(data=Path(sys.argv[1]), port=0, length_max=128, batch_max=4), 5)"
+)
+
+
+def main(schemathesis: str) -> int:
+    """Return the exit status of schemathesis."""
+    with tempfile.TemporaryDirectory() as data:
+        command = [sys.executable, "-c", NODE, data]
+        node = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert node.stdout is not None
+            url, key = node.stdout.readline().strip(), node.stdout.readline().strip()
+            if not key:
+                raise SystemExit("the node did not start")
+            return subprocess.run(attack(schemathesis, url, key, data), check=False, cwd=data).returncode
+        finally:
+            node.send_signal(signal.SIGINT)
+            node.wait(30)
+
+
+def attack(schemathesis: str, url: str, key: str, data: str) -> list[str]:
+    """Return the command that tests every operation of the node's own description."""
+    settings = {
+        "--header": f"Authorization: Bearer {key}",
+        "--max-examples": EXAMPLES,
+        "--seed": "1",
+        "--request-timeout": "30",
+        "--generation-database": "none",
+        "--suppress-health-check": "all",
+    }
+    flags = [part for pair in settings.items() for part in pair]
+    config = ["--config-file", str(HERE / "schemathesis.toml")]
+    return [schemathesis, *config, "run", f"{url}/openapi.json", *flags, "--continue-on-failure"]
+
+
+if __name__ == "__main__":
+    sys.exit(main(str(Path(sys.argv[1]).absolute())))
