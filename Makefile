@@ -9,6 +9,7 @@ PIP := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip --disa
 PACKAGES := pyproject.toml constraints.txt
 TORCH := torch==2.13.0
 TRITON_VENV := .venv-triton
+API_VENV := .venv-api
 SUITE := not gpu and not bench and not soak
 SOURCES := sim models reference_node tests
 
@@ -17,7 +18,7 @@ PYTHON ?= $(shell for name in python3.11 python3 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-all run app test lint bench test-triton bench-accelerator clean
+.PHONY: help setup setup-all run app test lint bench test-triton test-api soak bench-accelerator clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,11 +49,17 @@ test-triton: $(TRITON_VENV)/.stamp ## the kernels under Triton's interpreter, in
 	OMP_NUM_THREADS=1 $(TRITON_VENV)/bin/python -m pytest -c /dev/null --rootdir=. --confcutdir=tests/triton \
 		--import-mode=importlib -p no:cacheprovider -W "ignore:Conversion of an array" -q tests/triton
 
+test-api: setup-all $(API_VENV)/.stamp ## schemathesis (an environment of its own) against a live node
+	OMP_NUM_THREADS=1 $(BIN)/python tests/api/run.py $(API_VENV)/bin/st
+
+soak: setup-all ## ten minutes of four times the load a node can serve; SOAK_SECONDS=60 for less
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m soak tests/soak -s
+
 bench-accelerator: setup-all ## kernels, figures and profile of an NVIDIA card, about nine minutes
 	$(BIN)/python -m reference_node.bench.accelerator --out runs/accelerator
 
 clean: ## remove the environment and caches; runs/ stays
-	rm -rf $(VENV) $(TRITON_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(TRITON_VENV) $(API_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -76,4 +83,10 @@ $(TRITON_VENV)/.stamp: constraints-triton.txt
 	$(PYTHON) -m venv $(TRITON_VENV)
 	$(TRITON_VENV)/bin/python -m pip --disable-pip-version-check --quiet install $(TORCH)
 	$(TRITON_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --requirement constraints-triton.txt
+	@touch $@
+
+$(API_VENV)/.stamp: constraints-api.txt | $(BIN)/python
+	$(PYTHON) -m venv $(API_VENV)
+	$(API_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --upgrade pip
+	$(API_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --requirement constraints-api.txt
 	@touch $@

@@ -2,10 +2,9 @@
 
 Rules decided here: the duration of one decode step is linear in batch, in distinct adapters times rank, and
 in batch times context (`fit` of the profile); prompt chunks ride in the same forward, whose fixed cost is paid
-once; popularity is Zipf and an LRU cache follows Che's approximation. `sim/serving` only queues with these
-formulas (waits: `models/queueing.py`; a machine per model: `models/dedicated.py`). Everything is pure, takes
-scalars or arrays that broadcast to `(runs,)`, and returns float64. Times are milliseconds where the name says
-`_ms`, else seconds.
+once; popularity is Zipf. `sim/serving` only queues with these formulas (caches: `models/caching.py`; waits:
+`models/queueing.py`; a machine per model: `models/dedicated.py`). Everything is pure, takes scalars or arrays that
+broadcast to `(runs,)`, and returns float64. Times are milliseconds where the name says `_ms`, else seconds.
 """
 
 from __future__ import annotations
@@ -22,9 +21,6 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 SECONDS_PER_DAY = 86_400.0
-CACHE_POLICIES = ("lru", "unload_always", "resident")
-SERVING_POLICIES = (*CACHE_POLICIES, "dedicated")
-"""How a fleet may hold its adapters: by one of the caches, or merged, each on replicas of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,72 +264,6 @@ def expected_distinct_uniform(adapters: ArrayLike, batch: ArrayLike) -> FloatArr
 def expected_distinct(popularity: FloatArray, batch: ArrayLike) -> FloatArray:
     """Return distinct adapters among `batch` requests, sum_i 1-(1-p_i)^B; shape of `batch`."""
     return np.asarray(np.sum(1.0 - (1.0 - popularity) ** _f(batch)[..., None], axis=-1))
-
-
-def che_time(popularity: FloatArray, slots: int) -> float:
-    """Return Che's characteristic time T of an LRU cache, in requests: sum_i 1-exp(-p_i T) = slots.
-
-    Source: Che, Tung, Wang 2002, "Hierarchical web caching systems". Infinite when everything fits.
-    """
-    used = popularity[popularity > 0.0]
-    if slots >= used.size:
-        return float("inf")
-    low, high = 0.0, 1.0
-    while np.sum(-np.expm1(-used * high)) < slots:
-        high *= 2.0
-    for _ in range(80):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if np.sum(-np.expm1(-used * middle)) < slots else (low, middle)
-    return 0.5 * (low + high)
-
-
-def cache_hit_rate(popularity: FloatArray, slots: int, policy: str, in_flight: float = 0.0) -> float:
-    """Return the share of requests that find their adapter on the device.
-
-    Parameters
-    ----------
-    popularity
-        Request shares (adapters,), most popular first.
-    slots
-        Adapters that fit.
-    policy
-        `lru` (Che); `resident` (the most popular are pinned); `unload_always` (a hit only while another
-        request for the same adapter is in flight: sum_i p_i (1-(1-p_i)^n), the other requests being
-        independent).
-    in_flight
-        Mean requests already in flight, for `unload_always`.
-
-    Raises
-    ------
-    ValueError
-        When the policy is unknown or there is no slot.
-    """
-    if policy not in CACHE_POLICIES or slots < 1:
-        raise ValueError(
-            f"policy {policy!r} must be one of {', '.join(CACHE_POLICIES)}, slots {slots} 1 or more"
-        )
-    if policy == "resident":
-        return float(popularity[:slots].sum())
-    if policy == "unload_always":
-        return float(np.sum(popularity * (1.0 - (1.0 - popularity) ** in_flight)))
-    time = che_time(popularity, slots)
-    return 1.0 if np.isinf(time) else float(np.sum(popularity * -np.expm1(-popularity * time)))
-
-
-def mean_load_ms(
-    device_hit: ArrayLike, host_hit: ArrayLike, gpu_hit_ms: ArrayLike, host_ms: ArrayLike, disk_ms: ArrayLike
-) -> FloatArray:
-    """Return the mean time to have an adapter on the device.
-
-    Parameters
-    ----------
-    device_hit, host_hit
-        Share found on the device; share of the rest found in host memory.
-    gpu_hit_ms, host_ms, disk_ms
-        Measured load times by tier (profile `adapter_load`).
-    """
-    hit, host = _f(device_hit), _f(host_hit)
-    return hit * _f(gpu_hit_ms) + (1.0 - hit) * (host * _f(host_ms) + (1.0 - host) * _f(disk_ms))
 
 
 def prompt_work_ms(joining: PromptFit, tokens: ArrayLike, step_tokens: int) -> FloatArray:

@@ -18,10 +18,8 @@ import torch
 from torch import Tensor
 
 from reference_node.config import GROUPS
-from reference_node.pool import AdapterPool, PoolFullError
+from reference_node.pool import AdapterPool
 from reference_node.slots import SlabStore, StripStore
-
-__all__ = ["AdapterPool", "LoraPlan", "PoolFullError"]
 
 Rows = Sequence[Sequence[tuple[int, float]]]
 CpuPath = Literal["bags", "segments"]

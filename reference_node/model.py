@@ -84,34 +84,17 @@ class Llama:
         -------
         Tensor (tokens wanted, vocab), float32
         """
-        config, width, eps = self.config, (self.config.hidden_size,), self.config.rms_eps
         cos, sin = self.cos[positions][:, None], self._sin_signed[positions][:, None]
-        rotated = config.heads + config.kv_heads
         x = functional.embedding(tokens, self.embed)
         for index, layer in enumerate(self.layers):
-            normed = functional.rms_norm(x, width, layer.norm_attention, eps)
-            fused = functional.linear(normed, layer.qkv, layer.bias_qkv)
-            if delta is not None:
-                delta.add(index, "qkv", normed, fused)
-            heads = fused.view(x.shape[0], -1, config.head_dim)
-            qk = _rotate(self._normed_qk(index, heads[:, :rotated]), cos, sin)
-            mixed = attention(index, qk[:, : config.heads], qk[:, config.heads :], heads[:, rotated:])
-            # The residual is the accumulator of the product, one call less; adapters add to it as well.
-            x = x.addmm_(mixed, layer.o.t())
-            if delta is not None:
-                delta.add(index, "o", mixed, x)
-            normed = functional.rms_norm(x, width, layer.norm_mlp, eps)
-            fused = functional.linear(normed, layer.gate_up)
-            if delta is not None:
-                delta.add(index, "gate_up", normed, fused)
-            gate, up = fused.chunk(2, dim=1)
+            x = self._attend(index, layer, x, cos, sin, attention, delta)
+            normed = self._rms(x, layer.norm_mlp)
+            gate, up = _linear(index, "gate_up", normed, layer.gate_up, delta).chunk(2, dim=1)
             inner = functional.silu(gate).mul_(up)
-            x = x.addmm_(inner, layer.down.t())
-            if delta is not None:
-                delta.add(index, "down", inner, x)
+            x = _linear_onto(index, "down", inner, layer.down, delta, x)
         if rows is not None:
             x = x[rows]
-        return functional.linear(functional.rms_norm(x, width, self.norm, eps), self.head).float()
+        return functional.linear(self._rms(x, self.norm), self.head).float()
 
     @torch.inference_mode()
     def decode(
@@ -131,18 +114,16 @@ class Llama:
         Parameters
         ----------
         tokens, positions : int64 (n,), each row's newest token and its position
-        block_tables : int32 (n, m)
+        block_tables : int32 (n, m), blocks of each row in `kv`
         context_lens : int32 (n,), positions + 1; of a padding row 1
         slot_mapping : int64 (n,), token slot of the newest token; of a padding row in the scratch block
-        kv : the paged store
-        lora : adapters of these rows
-        attend : attention over the paged store
+        lora, attend : adapters of these rows, attention over the paged store
 
         Returns
         -------
         Tensor (n, vocab), float32
         """
-        config, eps = self.config, self.config.rms_eps
+        eps, scale, window = self.config.rms_eps, self.config.head_dim**-0.5, self.config.sliding_window
         x, late = functional.embedding(tokens, self.embed), None
         for index, layer in enumerate(self.layers):
             keys, values = kv.k[index], kv.v[index]
@@ -150,14 +131,12 @@ class Llama:
             fused = _linear(index, "qkv", normed, layer.qkv, lora, layer.bias_qkv)
             self._norm_in_place(index, fused)
             q = kernels.rope_store(fused, self.cos, self.sin, positions, keys, values, slot_mapping)
-            scale = config.head_dim**-0.5
-            mixed = attend(q, keys, values, block_tables, context_lens, scale, config.sliding_window)
+            mixed = attend(q, keys, values, block_tables, context_lens, scale, window)
             late = _linear(index, "o", mixed.flatten(1), layer.o, lora)
             x, normed = kernels.add_rms(x, late, layer.norm_mlp, eps)
             inner = kernels.silu_mul(_linear(index, "gate_up", normed, layer.gate_up, lora))
             late = _linear(index, "down", inner, layer.down, lora)
-        _, normed = kernels.add_rms(x, late, self.norm, eps)
-        return functional.linear(normed, self.head).float()
+        return functional.linear(kernels.add_rms(x, late, self.norm, eps)[1], self.head).float()
 
     def all_logits(self, tokens: Tensor, delta: LinearDelta | None = None) -> Tensor:
         """Return the logits of every position of n prompts of T tokens, float32 (n, T, vocab); stores nothing.
@@ -171,6 +150,27 @@ class Llama:
         positions = torch.arange(length, device=self.device).repeat(n)
         attention = CausalAttention(self.config, n, length, self.device)
         return self.forward(tokens.reshape(-1), positions, attention, delta).view(n, length, -1)
+
+    def _attend(
+        self,
+        index: int,
+        layer: Layer,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        attention: Attention,
+        delta: LinearDelta | None,
+    ) -> Tensor:
+        config = self.config
+        normed = self._rms(x, layer.norm_attention)
+        fused = _linear(index, "qkv", normed, layer.qkv, delta, layer.bias_qkv)
+        heads, rotated = fused.view(x.shape[0], -1, config.head_dim), config.heads + config.kv_heads
+        qk = _rotate(self._normed_qk(index, heads[:, :rotated]), cos, sin)
+        mixed = attention(index, qk[:, : config.heads], qk[:, config.heads :], heads[:, rotated:])
+        return _linear_onto(index, "o", mixed, layer.o, delta, x)
+
+    def _rms(self, x: Tensor, weight: Tensor) -> Tensor:
+        return functional.rms_norm(x, weight.shape, weight, self.config.rms_eps)
 
     def _normed_qk(self, index: int, heads: Tensor) -> Tensor:
         weight = self._norm_qk[index]
@@ -204,13 +204,6 @@ def random_model(
         return torch.empty((out, inp), device=device, dtype=dtype).normal_(0.0, scale, generator=generator)
 
     shapes = config.projections()
-    qkv = sum(shapes[part][0] for part in GROUPS["qkv"])
-    extra: dict[str, Tensor] = {}
-    if config.qkv_bias:
-        extra["bias_qkv"] = torch.zeros(qkv, device=device, dtype=dtype)
-    if config.qk_norm:
-        ones = torch.ones(config.head_dim, device=device, dtype=dtype)
-        extra |= {"norm_q": ones, "norm_k": ones.clone()}
     layers = [
         Layer(
             **{
@@ -219,7 +212,7 @@ def random_model(
             },
             norm_attention=torch.ones(config.hidden_size, device=device, dtype=dtype),
             norm_mlp=torch.ones(config.hidden_size, device=device, dtype=dtype),
-            **extra,
+            **_switched(config, device, dtype),
         )
         for _ in range(config.layers)
     ]
@@ -229,13 +222,36 @@ def random_model(
     return Llama(config, embed, layers, norm, head, max_length=max_length)
 
 
+def _switched(config: ModelConfig, device: str, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the weights that only some families have, of no effect."""
+    made: dict[str, Tensor] = {}
+    if config.qkv_bias:
+        width = (config.heads + 2 * config.kv_heads) * config.head_dim
+        made["bias_qkv"] = torch.zeros(width, device=device, dtype=dtype)
+    if config.qk_norm:
+        made |= {
+            name: torch.ones(config.head_dim, device=device, dtype=dtype) for name in ("norm_q", "norm_k")
+        }
+    return made
+
+
 def _linear(
     layer: int, group: str, x: Tensor, weight: Tensor, delta: LinearDelta | None, bias: Tensor | None = None
 ) -> Tensor:
-    y = functional.linear(x, weight, bias)
+    y = kernels.linear(x, weight, bias)
     if delta is not None:
         delta.add(layer, group, x, y)
     return y
+
+
+def _linear_onto(
+    layer: int, group: str, x: Tensor, weight: Tensor, delta: LinearDelta | None, total: Tensor
+) -> Tensor:
+    """Add a projection to the residual in place: the residual is the product's accumulator, one call less."""
+    total.addmm_(x, weight.t())
+    if delta is not None:
+        delta.add(layer, group, x, total)
+    return total
 
 
 def _columns_first(matrix: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ def rehearsal(
     adapters
         Adapters of the running rows while it lasts, in their order, held from the pool; None for each row's own.
     sample
-        Whether the function also chooses tokens and returns them; else it returns the logits.
+        Whether the function also chooses tokens and returns them; else it returns the logits. Both come in the
+        order of the batch's rows, which may differ from that of the running requests.
 
     Raises
     ------

@@ -241,7 +241,8 @@ def _blank(config: ModelConfig, device: torch.device, dtype: torch.dtype) -> _Bl
     layers = [
         Layer(
             **{
-                g: empty(sum(shapes[n][0] for n in names), shapes[names[0]][1]) for g, names in GROUPS.items()
+                g: matrix(sum(shapes[n][0] for n in names), shapes[names[0]][1])
+                for g, names in GROUPS.items()
             },
             norm_attention=empty(hidden),
             norm_mlp=empty(hidden),

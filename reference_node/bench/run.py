@@ -100,14 +100,17 @@ def build_rig(plan: BenchPlan, device_name: str, progress: Progress) -> Rig:
     bandwidth, flops = measure_ceilings(device, dtype)
     longest = max(plan.length_max, max(plan.contexts) + plan.steps + 2)
     model = random_model(plan.config, SEED, device=device_name, dtype=dtype, max_length=longest)
+    adapters = make_adapters(plan, dtype)
+    held = sum(adapter.nbytes() for same in adapters.values() for adapter in same)
     pool = AdapterPool(
         plan.config,
         slots=plan.slots,
         rank_max=max(plan.ranks),
+        host_bytes=max(HOST_BYTES, 2 * held),
         device=device,
         dtype=dtype,
     )
-    return Rig(plan, model, pool, make_adapters(plan, dtype), bandwidth, flops)
+    return Rig(plan, model, pool, adapters, bandwidth, flops)
 
 
 def measure_profile(

@@ -146,9 +146,10 @@ def run_server(options: NodeOptions, drain_s: float) -> None:
             )
             sys.stdout.write(f"{key}\n")
         sys.stdout.flush()
+        server = NodeServer(node, drain_s)
         with suppress(KeyboardInterrupt):  # raised again after the node has left in order
-            NodeServer(node, drain_s).run(sockets=[taken])
-    if node.failure:
+            server.run(sockets=[taken])
+    if node.failure or not server.started:
         raise typer.Exit(1)
 
 

@@ -1,7 +1,7 @@
 """The application: routes, the size of bodies, and what OpenAPI says about refusals.
 
 Rule: a body is counted as it arrives, whatever its header claims, and one that is too large is refused before anything
-reads it to its end.
+reads it to its end. A large body is read for a key that may upload and for nobody else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reference_node.serve import errors
-from reference_node.serve.limits import Limits
+from reference_node.serve.auth import check_key
+from reference_node.serve.errors import ApiError
 from reference_node.serve.node import Node
 from reference_node.serve.routes import accounts, adapters, health, inference, models
 
@@ -32,20 +33,27 @@ class BodyLimit:
     ----------
     app
         What answers the others.
-    limits
-        Bytes of a body and of an upload.
+    node
+        Its limits say how many bytes, its keys who may upload.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
-        self._app, self._limits = app, limits
+    def __init__(self, app: ASGIApp, node: Node) -> None:
+        self._app, self._node = app, node
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what the application reads."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        upload = scope["path"] == UPLOADS
-        allowed, seen = self._limits.upload_bytes if upload else self._limits.body_bytes, 0
+        limits, seen = self._node.limits, 0
+        allowed = limits.body_bytes
+        if scope["path"] == UPLOADS and scope["method"] == "POST":
+            allowed = limits.upload_bytes
+            try:
+                check_key(self._node, _bearer(scope), "adapters:write")
+            except ApiError as error:
+                await error.response()(scope, receive, send)
+                return
 
         async def counted() -> Message:
             nonlocal seen
@@ -55,7 +63,8 @@ class BodyLimit:
                 raise _too_large(allowed)
             return message
 
-        if _announced(scope) > allowed:
+        announced = _header(scope, b"content-length")
+        if announced.isdigit() and int(announced) > allowed:
             await errors.framework_answer(_too_large(allowed))(scope, receive, send)
             return
         await self._app(scope, counted, send)
@@ -75,7 +84,7 @@ def create_app(node: Node) -> FastAPI:
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(BodyLimit, limits=node.limits)
+    app.add_middleware(BodyLimit, node=node)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -99,11 +108,13 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _announced(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return 0
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _bearer(scope: Scope) -> str | None:
+    kind, _, key = _header(scope, b"authorization").partition(" ")
+    return key.strip() if kind.lower() == "bearer" and key else None
 
 
 def _too_large(allowed: int) -> HTTPException:

@@ -34,23 +34,31 @@ def require(scope: str) -> Callable[[Node, HTTPAuthorizationCredentials | None],
     """Return the dependency that gives a route its key, if the key has a scope."""
 
     def key_of(node: NodeOf, credentials: Credentials) -> ApiKey:
-        if node.keys is None:
-            return LOCAL_KEY
-        if credentials is None:
-            raise ApiError(
-                401,
-                "no key was given; send the header 'Authorization: Bearer olk_...'",
-                code="missing_api_key",
-            )
-        key = node.keys.verify(credentials.credentials)
-        if key is None:
-            raise ApiError(401, "the key is unknown or revoked", code="invalid_api_key")
-        if not key.allows(scope):
-            message = f"key {key.id} ({key.name}) may not do this; it needs the scope {scope}"
-            raise ApiError(403, message, code="missing_scope")
-        return key
+        return check_key(node, None if credentials is None else credentials.credentials, scope)
 
     return key_of
+
+
+def check_key(node: Node, plain: str | None, scope: str) -> ApiKey:
+    """Return the key that a client sent.
+
+    Raises
+    ------
+    ApiError
+        401 without a known key, 403 when it lacks the scope.
+    """
+    if node.keys is None:
+        return LOCAL_KEY
+    if plain is None:
+        message = "no key was given; send the header 'Authorization: Bearer olk_...'"
+        raise ApiError(401, message, code="missing_api_key")
+    key = node.keys.verify(plain)
+    if key is None:
+        raise ApiError(401, "the key is unknown or revoked", code="invalid_api_key")
+    if not key.allows(scope):
+        message = f"key {key.id} ({key.name}) may not do this; it needs the scope {scope}"
+        raise ApiError(403, message, code="missing_scope")
+    return key
 
 
 InferenceKey = Annotated[ApiKey, Depends(require("inference"))]

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from reference_node.billing import Bill
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from reference_node.engine import Engine
 
 BASE, ENSEMBLE, OTHER = "base", "ensemble", "other"
+STATES = {
+    "queue_requests", "running_requests", "kv_blocks", "kv_blocks_used", "kv_blocks_cached", "kv_used_ratio",
+    "adapters_in_slots",
+}  # fmt: skip
 FAST_S = (
     0.0005,
     0.001,
@@ -44,15 +48,17 @@ ADAPTERS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class _Figures(Collector):
-    """Gauges whose values are taken at the moment somebody asks."""
+    """Figures of the engine, taken at the moment somebody asks."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        """Yield one gauge for each figure of the engine."""
+        """Yield a gauge for each state of the engine, a counter for each sum since its start."""
         for name, value in self._metrics.engine_figures.items():
-            yield GaugeMetricFamily(f"olsim_{name}", f"Engine: {name.replace('_', ' ')}", value=value)
+            text = f"Engine: {name.replace('_', ' ')}"
+            kind = GaugeMetricFamily if name in STATES else CounterMetricFamily
+            yield kind(f"olsim_{name}", text, value=value)
 
 
 class Metrics:

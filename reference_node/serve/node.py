@@ -30,6 +30,7 @@ from reference_node.tokenizer import TextCodec
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
+UPLOADS_AT_ONCE = 2  # an upload is held in memory while it is checked
 RETRY_S = 1.0  # advice when the house is full: nobody knows when a place becomes free
 LOCAL_KEY = ApiKey("0" * 16, "local", "local", ("admin",), Quota(None, None, None, None), 0)
 
@@ -72,6 +73,7 @@ class Node:
     draining: bool = False
     failure: str = ""
     open_requests: int = 0
+    uploading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UPLOADS_AT_ONCE))
     started: int = field(default_factory=lambda: int(time.time()))
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     _holds: Counter[str] = field(default_factory=Counter)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.caching import SERVING_POLICIES
 from models.errors import InputError
-from models.serving import SERVING_POLICIES
 from sim.experiment.statistics import Spread, spread
 from sim.policies.measures import FIGURES, Window, ratio
 from sim.preview.arms import Arm, Simulate, Size, simulate
@@ -135,7 +135,7 @@ def compare(
     scenario
         The world; its own policy does not matter.
     policies
-        Names of `models.serving.SERVING_POLICIES`.
+        Names of `models.caching.SERVING_POLICIES`.
     size
         Runs, agents, last day, processes.
     live

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from models.serving import SERVING_POLICIES
+from models.caching import SERVING_POLICIES
 from models.units import Duration
 from sim.scenario.fields import (
     CountP,

@@ -39,7 +39,7 @@ class AdapterCache:
     profile
         Load times, the size of the host tier, the kind of device.
     slots, policy
-        Adapters that fit on the device; one of `models.serving.CACHE_POLICIES`.
+        Adapters that fit on the device; one of `models.caching.CACHE_POLICIES`.
     """
 
     def __init__(self, profile: ServingProfile, slots: int, policy: str) -> None:

@@ -13,14 +13,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from models.caching import SERVING_POLICIES, cache_hit_rate, mean_load_ms
 from models.queueing import Overload, fluid_overload
 from models.serving import (
     SECONDS_PER_DAY,
-    SERVING_POLICIES,
     FloatArray,
-    cache_hit_rate,
     expected_distinct,
-    mean_load_ms,
     prompt_work_ms,
     request_work_ms,
     step_time_ms,

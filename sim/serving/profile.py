@@ -76,6 +76,8 @@ class ServingProfile:
         context.
     step_tokens
         Most tokens of a step, decode rows and prompts together.
+    regroup_ms
+        What a decode step takes more after rows have joined or left; 0 where it was not measured.
     windows
         The measured serving runs.
     """
@@ -101,6 +103,7 @@ class ServingProfile:
     batch_max: int
     context_max: int
     step_tokens: int = STEP_TOKENS
+    regroup_ms: float = 0.0
     windows: tuple[ServingWindow, ...] = ()
 
     @property
@@ -250,6 +253,7 @@ class _Fit(_Strict):
     d: float = NonNegative
     r2: float
     max_rel_err: float = NonNegative
+    regroup_ms: float = Field(default=0.0, ge=0)
 
 
 class _Provenance(_Strict):
@@ -325,7 +329,7 @@ def _reduce(parsed: _Profile, path: Path) -> ServingProfile:
         )
         raise InputError([Problem(message, where=str(path))])
     loads = parsed.adapter_load
-    fit = StepFit(**parsed.fit.model_dump())
+    fit = StepFit(**parsed.fit.model_dump(exclude={"regroup_ms"}))
     prompts = _prompts(whole)
     return ServingProfile(
         id=parsed.id,
@@ -348,6 +352,7 @@ def _reduce(parsed: _Profile, path: Path) -> ServingProfile:
         host_slots=parsed.lora.host_slots,
         batch_max=max(row.batch for row in parsed.decode),
         context_max=max(row.context for row in parsed.decode),
+        regroup_ms=parsed.fit.regroup_ms,
         windows=tuple(_window(row) for row in parsed.serving),
     )
 

@@ -22,7 +22,8 @@ import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from models.serving import CACHE_POLICIES, FloatArray
+from models.caching import CACHE_POLICIES
+from models.serving import FloatArray
 from sim.serving.cache import AdapterCache, Delay
 from sim.serving.profile import ServingProfile
 from sim.serving.traffic import Requests
@@ -188,6 +189,7 @@ class _Replica:
         self.steps = 0
         self.context = 0  # tokens over all decode rows, at the coming step
         self.distinct: Counter[int] = Counter()
+        self.regrouped = False  # rows have joined or left since the last step
         self.bypassed: Counter[int] = Counter()
 
     def serve(self) -> Generator[simpy.Event, Any, None]:
@@ -201,7 +203,8 @@ class _Replica:
                 self._begin_rows(environment.now)
             elif self.rows:
                 count = self._steps_until_change(environment.now)
-                yield environment.timeout(self._duration_s(count))
+                duration_s, self.regrouped = self._duration_s(count), False
+                yield environment.timeout(duration_s)
                 self._advance(count, environment.now)
             else:
                 yield from self._rest()
@@ -266,6 +269,7 @@ class _Replica:
         fleet = self.fleet
         through = [prompt.request for prompt in self.prompts if not prompt.left]
         self.prompts = [prompt for prompt in self.prompts if prompt.left]
+        self.regrouped = True  # a prompt that was in the step, done or not, is no longer beside the rows
         for request in through:
             fleet.first[request] = now
             if fleet.output[request] == 1:
@@ -287,7 +291,10 @@ class _Replica:
     def _duration_s(self, count: int) -> float:
         """Return how long so many decode steps take; each later one takes more, as contexts grow."""
         growth = self.fleet.profile.fit.d * len(self.rows)
-        return 1e-3 * (count * self._step_ms(0, 0) + growth * count * (count - 1) / 2)
+        return 1e-3 * (self._regroup_ms() + count * self._step_ms(0, 0) + growth * count * (count - 1) / 2)
+
+    def _regroup_ms(self) -> float:
+        return self.fleet.profile.regroup_ms if self.regrouped else 0.0
 
     def _steps_until_change(self, now: float) -> int:
         """Return the decode steps until a row ends, or a free row can take a request."""
@@ -303,7 +310,7 @@ class _Replica:
     def _steps_to(self, ahead_ms: float) -> int:
         """Return the decode steps whose last boundary is the first at or after a moment, at least one."""
         growth = self.fleet.profile.fit.d * len(self.rows)
-        linear = self._step_ms(0, 0) - growth / 2
+        linear, ahead_ms = self._step_ms(0, 0) - growth / 2, max(ahead_ms - self._regroup_ms(), 0.0)
         root = (
             (math.sqrt(linear * linear + 2 * growth * ahead_ms) - linear) / growth
             if growth > 0
@@ -318,6 +325,7 @@ class _Replica:
         self.context += count * len(self.rows)
         while self.rows and self.rows[0][0] <= self.steps:
             request = heapq.heappop(self.rows)[1]
+            self.regrouped = True
             adapter = fleet.adapter[request]
             fleet.last[request] = now
             self.context -= fleet.input[request] + fleet.output[request]

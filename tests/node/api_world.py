@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -30,6 +31,7 @@ from reference_node.tokenizer import TextCodec, bundled_file
 from reference_node.weights import load_model, save_model
 
 LENGTH_MAX = 256
+PROMPT = "The river Aar"
 OWNERS = ("0x" + "a1" * 20, "0x" + "b2" * 20)
 FREE = Quota(None, None, None, None)
 
@@ -177,3 +179,21 @@ def wait_until(true: Callable[[], bool], seconds: float = 10.0) -> None:
     while not true():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.005)
+
+
+def ids(node: Live, text: str = PROMPT) -> list[int]:
+    return node.node.codec.prompt(text)
+
+
+def events(response: Any) -> list[dict[str, Any]]:
+    """Return the events of a stream, checking its frame and its end."""
+    assert response.headers["content-type"].startswith("text/event-stream")
+    blocks = response.text.split("\n\n")
+    assert blocks[-2:] == ["data: [DONE]", ""]
+    assert all(block.startswith("data: {") for block in blocks[:-2])
+    return [json.loads(block[6:]) for block in blocks[:-2]]
+
+
+def settled(node: Live) -> bool:
+    figures = node.node.backend.service.in_flight  # type: ignore[attr-defined]
+    return figures == 0 and node.node.open_requests == 0

@@ -10,6 +10,7 @@ from reference_node.engine import Engine, EngineConfig
 from reference_node.model import random_model
 from reference_node.pool import AdapterPool
 from reference_node.request import GREEDY, AdapterUse, Request, Sampling
+from reference_node.runner import Runner
 
 SMALL = ModelConfig(
     vocab_size=256, hidden_size=64, layers=2, heads=4, kv_heads=2, head_dim=16, intermediate_size=96
@@ -19,15 +20,21 @@ LENGTH = 128
 
 def small_pool(*, slots: int = 6, count: int = 6, **more) -> tuple[AdapterPool, list[str]]:
     """Return a pool and the hashes of its adapters, each strong enough to change what is said."""
-    pool = AdapterPool(SMALL, slots=slots, rank_max=16, **more)
-    return pool, [pool.add(random_adapter(SMALL, (4, 8, 16)[i % 3], i, gain=20.0)) for i in range(count)]
+    pool = AdapterPool(SMALL, slots=slots, rank_max=32, **more)
+    return pool, [pool.add(random_adapter(SMALL, (4, 32, 8)[i % 3], i, gain=20.0)) for i in range(count)]
 
 
-def small_engine(*, slots: int = 6, **limits) -> tuple[Engine, list[str]]:
-    """Return an engine of a seeded model, and the hashes of six adapters."""
-    pool, hashes = small_pool(slots=slots)
+def small_engine(*, slots: int = 6, paged: bool = False, **limits) -> tuple[Engine, list[str]]:
+    """Return an engine of a seeded model, and the hashes of six adapters.
+
+    `paged` reads decode rows by block tables from a pool of slabs, as on an accelerator.
+    """
+    pool, hashes = small_pool(slots=slots, slabs=paged)
     config = EngineConfig(**{"batch_max": 8, "length_max": LENGTH} | limits)
-    return Engine(random_model(SMALL, 0, max_length=LENGTH), pool, config, base_sha256="base"), hashes
+    engine = Engine(random_model(SMALL, 0, max_length=LENGTH), pool, config, base_sha256="base")
+    if paged:
+        engine.runner = Runner(engine.model, pool, config, dense=False)
+    return engine, hashes
 
 
 def prompt(seed: int, length: int, vocab: int = 256) -> tuple[int, ...]:

@@ -12,7 +12,6 @@ from reference_node.engine import Engine, EngineConfig, QueueFullError
 from reference_node.pool import AdapterPool
 from reference_node.rehearsal import rehearsal
 from reference_node.request import AdapterUse, Request, Sampling
-from reference_node.runner import Runner
 from reference_node.weights import load_model
 from tests.node.conftest import FAMILIES
 from tests.node.engine_world import (
@@ -22,7 +21,6 @@ from tests.node.engine_world import (
     medley,
     prompt,
     small_engine,
-    small_pool,
     tokens_of,
 )
 
@@ -103,12 +101,9 @@ def test_tokens_depend_on_no_limit_of_the_engine(limits):
 
 def test_rows_read_by_block_tables_as_on_an_accelerator_give_the_same_tokens():
     engine, hashes = small_engine()
-    requests = medley(hashes)
-    pool, _ = small_pool(slabs=True)
-    config = EngineConfig(batch_max=8, length_max=LENGTH, step_tokens=24)
-    paged = Engine(engine.model, pool, config)
-    paged.runner = Runner(engine.model, pool, config, dense=False)
+    paged, _ = small_engine(paged=True, step_tokens=24)
     assert paged.attention_name == "gathered_sdpa"
+    requests = medley(hashes)
     assert tokens_of(paged.run(requests)) == tokens_of(engine.run(requests))
     assert_empty(paged)
 

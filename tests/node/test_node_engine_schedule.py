@@ -117,6 +117,20 @@ def test_a_tenant_with_many_requests_does_not_hold_up_another():
     assert order[7:] == [f"a{i}" for i in range(4, 10)]
 
 
+def test_a_tenant_that_was_away_claims_no_share_of_that_time():
+    engine, _ = small_engine(batch_max=1)
+    for i in range(12):
+        engine.submit(ask(f"a{i}", prompt(i, 10), 4, tenant="a"))
+    order = []
+    while len(order) < 6:
+        order += [completion.request.id for completion in engine.step() if completion.finish]
+    for i in range(4):
+        engine.submit(ask(f"b{i}", prompt(50 + i, 10), 4, tenant="b"))
+    while not engine.idle:
+        order += [completion.request.id for completion in engine.step() if completion.finish]
+    assert [name[0] for name in order[6:14]] in (list("abababab"), list("babababa"))
+
+
 def test_first_come_first_served_within_a_tenant():
     engine, hashes = small_engine(batch_max=2)
     requests = medley(hashes)

@@ -81,7 +81,8 @@ def test_chat_stream_with_usage(client: openai.OpenAI) -> None:
 def test_the_sdk_stream_helper_assembles_the_same_answer(client: openai.OpenAI) -> None:
     settings = {"model": "law", "messages": MESSAGES, "max_tokens": 12, "temperature": 0}
     text = client.chat.completions.create(**settings).choices[0].message.content
-    settings["stop"] = text[len(text) // 2 :][:2]  # the helper takes an answer cut by max_tokens for a failure
+    # the helper takes an answer that max_tokens cut for a failure
+    settings["stop"] = text[len(text) // 2 : len(text) // 2 + 2]
     whole = client.chat.completions.create(**settings)
     with client.chat.completions.stream(**settings) as stream:
         final = stream.get_final_completion()

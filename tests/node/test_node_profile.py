@@ -118,7 +118,9 @@ def test_bench_of_a_minute_model_writes_a_profile_that_both_sides_read(tmp_path)
     assert {(row.batch, row.distinct_adapters, row.rank) for row in profile.decode} == {
         (1, 0, 0), (1, 1, 4), (1, 1, 2), (4, 0, 0), (4, 1, 4), (4, 4, 4), (4, 4, 2),
     }  # fmt: skip
-    assert all(len(row.samples_ms) == plan.repeats * plan.steps for row in profile.decode)
+    assert {(row.batch, row.tokens) for row in profile.mixed} == {(3, 4), (3, 8)}
+    rows = [*profile.decode, *profile.mixed]
+    assert all(len(row.samples_ms) == plan.repeats * plan.steps for row in rows)
     assert [row.holdout for row in profile.serving] == [False, True, True]
     assert all(row.completed == 24 and row.failed == 0 for row in profile.serving)
     assert all(0 < row.fraction_of_roofline < 1 for row in profile.decode)
@@ -128,12 +130,16 @@ def test_bench_of_a_minute_model_writes_a_profile_that_both_sides_read(tmp_path)
 
 BARE = """
 import sys
-BLOCKED = {"typer", "rich", "pydantic", "transformers", "peft", "polars", "simpy", "ruamel", "sim"}
+BLOCKED = {
+    "typer", "rich", "pydantic", "transformers", "peft", "polars", "simpy", "ruamel", "sim", "fastapi", "httpx2",
+    "tokenizers", "cbor2", "jsonschema", "triton",
+}
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in BLOCKED:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Blocker())
+import reference_node.bench.accelerator
 import reference_node.bench.run
 print("loaded")
 """
@@ -149,7 +155,7 @@ def test_bench_imports_with_torch_numpy_and_safetensors_alone():
 
 def test_figures_compare_with_peers_on_equal_weights(oracle, tmp_path):
     from reference_node.config import ModelConfig
-    from reference_node.model import KVCache, random_model
+    from reference_node.model import random_model
     from reference_node.weights import load_model, save_model
 
     torch = pytest.importorskip("torch", reason="needs the node extra (torch)")
@@ -161,8 +167,7 @@ def test_figures_compare_with_peers_on_equal_weights(oracle, tmp_path):
     peer = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         expected = peer(tokens).logits
-    found = model.prefill_all_logits(tokens, KVCache(shape, 2, 6, model.embed))
-    assert torch.allclose(found, expected, atol=1e-4)
+    assert torch.allclose(model.all_logits(tokens), expected, atol=1e-4)
     again, _ = load_model(tmp_path, max_length=32)
     assert torch.equal(again.layers[1].qkv, model.layers[1].qkv)
 

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="needs the node extra (torch)")
 from safetensors.torch import load_file, save_file
 
 from models.errors import InputError
+from reference_node import weights
 from reference_node.config import ModelConfig
 from reference_node.model import random_model
 from reference_node.weights import (
@@ -94,6 +95,20 @@ def test_sharding_and_half_precision_keep_the_name_of_the_content(tmp_path):
     assert name == other
     assert one.dtype == torch.float32
     assert torch.equal(one.layers[1].qkv, model.layers[1].qkv.float())
+
+
+def test_loading_makes_no_second_copy_of_a_matrix(tmp_path, monkeypatch):
+    save_model(random_model(tiny("qwen3"), 3, max_length=32), tmp_path)
+    blanks, real = [], weights._blank
+
+    def remembered(*args: object) -> object:
+        blanks.append(real(*args))
+        return blanks[-1]
+
+    monkeypatch.setattr(weights, "_blank", remembered)
+    model, _ = load_model(tmp_path)
+    read, kept = (weights.named_tensors(each) for each in (blanks[-1], model))
+    assert [name for name in read if read[name].data_ptr() != kept[name].data_ptr()] == []
 
 
 def test_the_name_of_a_base_covers_weights_configuration_and_tokenizer(tmp_path):

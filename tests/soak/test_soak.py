@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ STEADY = {f"steady{i}": adapter(200 + i, rank=2 + 2 * (i % 4)) for i in range(8)
 CHURN = tuple(adapter(300 + i) for i in range(6))
 CHURN_ALIASES = ("churn0", "churn1")
 GROWTH_BYTES = 48 << 20
+KV_BLOCKS, BLOCK_BYTES = 14, 16 * 2 * 2 * 2 * 12 * 4  # one long answer fills it, so others are set back
 BAD: tuple[tuple[str, str, dict[str, Any], int], ...] = (
     ("POST", "/v1/completions", {"json": {"model": "nobody", "prompt": "x"}}, 404),
     ("POST", "/v1/completions", {"json": {"model": "base"}}, 400),
@@ -128,7 +129,9 @@ class Load:
                         if answer.status_code == 200:
                             self.ledger.admitted(answer)
                             self.ledger.saw("left")
-                            next(answer.iter_lines())
+                            lines, chunks = answer.iter_lines(), draw.choice([1, 50, 300])
+                            for _ in islice(lines, chunks):
+                                pass
                         elif not self.refused(answer, "base"):
                             self.ledger.fault(f"a stream began with {answer.status_code}")
                 except httpx2.TimeoutException:
@@ -239,7 +242,8 @@ def test_soak(base: Path, expected: dict[tuple[str, str], list[int]], tmp_path: 
 
 def soak(base: Path, expected: dict[tuple[str, str], list[int]], data: Path, seconds: float) -> None:
     limits = Limits(queue=ROWS, streams=3 * ROWS, queue_wait_s=0.5, wall_s=20)
-    with live(small(base, data, batch_max=ROWS, slots=4, limits=limits)) as node:
+    options = small(base, data, batch_max=ROWS, slots=4, limits=limits, kv_bytes=KV_BLOCKS * BLOCK_BYTES)
+    with live(options) as node:
         for alias, made in STEADY.items():
             node.upload(alias, made)
         load = Load(node, expected, time.monotonic() + seconds)
@@ -293,8 +297,8 @@ def report(load: Load, resident: list[int], seconds: float) -> None:
         **counts,
         "log": node.node.log.size,
         "tokens": int(figures["olsim_completion_tokens_total"]),
-        "preemptions": int(figures["olsim_preemptions"]),
-        "evictions": int(figures.get("olsim_adapter_evictions", 0)),
+        "preemptions": int(figures["olsim_preemptions_total"]),
+        "evictions": int(figures.get("olsim_adapter_evictions_total", 0)),
         "resident MiB": [value >> 20 for value in resident[:: max(1, len(resident) // 6)]],
     }
     print(json.dumps(shown))

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.caching import cache_hit_rate, mean_load_ms
 from models.serving import (
     PromptFit,
-    cache_hit_rate,
     expected_distinct,
-    mean_load_ms,
     prompt_work_ms,
     request_work_ms,
     step_time_ms,

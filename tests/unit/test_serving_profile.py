@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from models.errors import InputError
-from models.serving import profile_sha256
+from models.serving import joining_alone, profile_sha256, step_time_ms
 from sim.serving import read_profile
 
 PROFILE = Path(__file__).parents[2] / "reference_node" / "profiles" / "cpu.json"
@@ -44,6 +44,25 @@ def test_prompts_are_fitted_to_forwards_that_fit_into_a_step():
         total = row["tokens"] * row["batch"]
         predicted = prompts.base + prompts.chunk * row["batch"] + prompts.token * total
         assert predicted == pytest.approx(1e3 * total / row["tok_s"], rel=0.2)
+
+
+def test_mixed_rows_say_what_a_prompt_adds_and_without_them_the_fixed_cost_is_paid_once(tmp_path):
+    mixed = document()
+    fit = read_profile(PROFILE).fit
+    mixed["mixed"] = [
+        {
+            "batch": batch, "tokens": tokens, "distinct_adapters": 4, "rank": 16, "context": 32,
+            "step_ms_p50": float(step_time_ms(fit, batch, 4, 16, 32)) + 2.0 + 0.0625 * min(tokens, 512 - batch),
+            "step_ms_p99": 9.0, "samples_ms": [],
+        }
+        for batch in (3, 31) for tokens in (16, 256, 2048)
+    ]  # fmt: skip
+    found = read_profile(reseal(mixed, tmp_path / "mixed.json"))
+    assert found.joining.base + found.joining.chunk == pytest.approx(2.0)
+    assert found.joining.token == pytest.approx(0.0625)
+    del mixed["mixed"]
+    plain = read_profile(reseal(mixed, tmp_path / "plain.json"))
+    assert plain.joining == joining_alone(plain.fit, plain.prompts)
 
 
 def test_raw_samples_back_every_median_of_the_committed_profile():
@@ -83,7 +102,7 @@ FAULTS = [
     (_set("fit.b", "fast"), "fit.b: Input should be a valid number"),
     (_set("decode.0.step_ms_p50", 0), "decode.0.step_ms_p50: Input should be greater than 0"),
     (_set("serving.0.hit_rate", 1.5), "serving.0.hit_rate: Input should be less than or equal to 1"),
-    (_set("device.kind", "tpu"), "device.kind: Input should be 'cpu' or 'cuda'"),
+    (_set("device.kind", "tpu"), "device.kind: Input should be 'cpu', 'cuda' or 'endpoint'"),
     (_set("prefill", []), "needs decode rows, prefill rows of at least two lengths and at most 512 tokens"),
     (_set("prefill.0.tok_s", 0), "prefill.0.tok_s: Input should be greater than 0"),
     (_set("lora.resident_slots", 0), "lora.resident_slots of 1 or more"),

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.serving import PromptFit, StepFit, cache_hit_rate, mixed_step_ms, zipf_popularity
+from models.caching import cache_hit_rate
+from models.serving import PromptFit, StepFit, mixed_step_ms, zipf_popularity
 from sim.serving import FleetShape, Requests, ServingProfile, draw_requests, read_profile, simulate
 
 CPU = read_profile(Path(__file__).parents[2] / "reference_node" / "profiles" / "cpu.json")
@@ -59,6 +60,7 @@ class Plain:
         self.device = [] if shape.cache_policy == "unload_always" else list(reversed(range(shape.slots)))
         self.host = list(reversed(range(fleet.host_slots)))
         self.ready, self.reader_free, self.bypassed = {}, 0.0, {}
+        self.last = []  # what the last step held
         self.latency, self.ttft = np.empty(len(requests.arrival_s)), np.empty(len(requests.arrival_s))
 
     def adapter(self, request: int) -> int:
@@ -144,11 +146,14 @@ class Plain:
 
     def step(self, decoding: list[list[int]], chunks: list[tuple[list[int], int]], copies: float) -> None:
         context = sum(int(self.requests.input_tokens[row[0]]) + row[2] for row in decoding)
+        distinct = len({self.adapter(row[0]) for row in decoding})
         forward = mixed_step_ms(
-            self.fleet.fit, self.fleet.prompts, self.fleet.joining, len(decoding), len({self.adapter(row[0]) for row in decoding}),
+            self.fleet.fit, self.fleet.prompts, self.fleet.joining, len(decoding), distinct,
             self.fleet.rank, context / max(len(decoding), 1), sum(take for _, take in chunks), len(chunks),
         )  # fmt: skip
-        self.now += 1e-3 * (copies + float(forward))
+        regrouped = self.last != [row[0] for row in decoding] and not chunks
+        self.last = [row[0] for row in decoding] if not chunks else []
+        self.now += 1e-3 * (copies + float(forward) + (self.fleet.regroup_ms if regrouped else 0.0))
         for row in [*decoding, *(row for row, _ in chunks if not row[1])]:
             row[2] += 1
             at = self.now - self.requests.arrival_s[row[0]]
@@ -171,7 +176,7 @@ LOADS = {"gpu_hit_ms": 0.25, "host_load_ms": 3.0, "disk_load_ms": 40.0, "host_sl
 def test_fast_forward_gives_the_times_of_single_steps(policy, slots, rate, step_tokens):
     fleet = profile(
         fit=StepFit(2.0, 0.25, 0.01, 0.002, 1.0, 0.0), prompts=PromptFit(3.0, 1.0, 0.125),
-        joining=PromptFit(0.5, 0.75, 0.1), step_tokens=step_tokens, **LOADS,
+        joining=PromptFit(0.5, 0.75, 0.1), regroup_ms=0.6, step_tokens=step_tokens, **LOADS,
     )  # fmt: skip
     requests, shape = traffic(400, rate), FleetShape(1, 8, slots, policy)
     found = simulate(fleet, shape, requests)

@@ -17,6 +17,7 @@ from models.errors import InputError
 from reference_node.registry import BudgetError, NotOwnerError, UnknownModelError, Version
 from reference_node.registry.index import ALIAS
 from reference_node.serve.auth import NodeOf, ReadKey, WriteKey
+from reference_node.serve.backend import DeadError
 from reference_node.serve.errors import ApiError, bad_request, statuses
 from reference_node.serve.node import Node
 from reference_node.serve.schemas import Strict
@@ -89,18 +90,19 @@ async def upload(
     manifest: Annotated[UploadFile | None, File(description="manifest.json: who is paid")] = None,
 ) -> dict[str, Any]:
     """Store a peft adapter as the newest version of an alias, which serves it from now on."""
-    files = await weights.read(), await config.read(), None if manifest is None else await manifest.read()
-    try:
-        version = await asyncio.to_thread(
-            node.registry.upload,
-            alias,
-            *files,
-            key.tenant,
-            admin=key.allows("admin"),
-            tenant_bytes=key.quota.stored_bytes,
-        )
-    except InputError as error:
-        raise _refusal(error) from error
+    async with node.uploading:
+        files = await weights.read(), await config.read(), None if manifest is None else await manifest.read()
+        try:
+            version = await asyncio.to_thread(
+                node.registry.upload,
+                alias,
+                *files,
+                key.tenant,
+                admin=key.allows("admin"),
+                tenant_bytes=key.quota.stored_bytes,
+            )
+        except InputError as error:
+            raise _refusal(error) from error
     await _warm(node, version)
     return _facts(version, served=True)
 
@@ -161,7 +163,7 @@ async def delete(
 
 async def _warm(node: Node, version: Version) -> None:
     """Let the backend read a new adapter before the first request asks for it."""
-    with suppress(UnknownModelError):  # deleted meanwhile
+    with suppress(UnknownModelError, DeadError):  # deleted meanwhile; or the first request will load it
         held = node.hold(f"{version.alias}@sha256:{version.sha256}")
         try:
             await node.backend.register(version.sha256, node.registry.folder(version.sha256))

@@ -20,7 +20,8 @@ from reference_node.serve.stream import DONE, ClientGoneError, EventStream, even
 
 router = APIRouter(tags=["inference"])
 ERRORS = statuses(400, 401, 403, 404, 413, 429, 500, 503)
-STREAM = {"text/event-stream": {"schema": {"type": "string", "description": "server-sent events"}}}
+EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+STREAM = {"text/event-stream": {"itemSchema": EVENT}}
 CLOSED = 499  # what a server writes down for a reader that hung up; nobody receives it
 
 
