@@ -188,42 +188,58 @@ def joining_alone(fit: StepFit, prompts: PromptFit) -> PromptFit:
 
 
 def mixed_step_ms(
-    fit: StepFit,
-    prompts: PromptFit,
-    joining: PromptFit,
-    rows: ArrayLike,
-    distinct: ArrayLike,
-    rank: ArrayLike,
-    context: ArrayLike,
-    tokens: ArrayLike,
-    chunks: ArrayLike,
+    decode_ms: ArrayLike, prompts: PromptFit, joining: PromptFit, tokens: ArrayLike, chunks: ArrayLike
 ) -> FloatArray:
     """Return the duration of one forward over decode rows and prompt chunks together.
 
-    With rows it is `step_time_ms` and what prompts add to such a step; the fixed cost of a forward is paid once.
-    Without rows it is that of prompts alone, without prompts `step_time_ms`.
+    With rows it is the decode step and what prompts add to such a step, so that the fixed cost of a forward is paid
+    once; without rows it is that of prompts alone.
 
     Parameters
     ----------
-    fit, prompts, joining
-        Measured coefficients: of decode steps, of prompts alone, of prompts that join decode rows.
-    rows, distinct, rank, context
-        Decode rows, distinct adapters among them, LoRA rank, mean tokens of context per row.
+    decode_ms
+        The step without prompts; 0 where it has no decode rows.
+    prompts, joining
+        Measured coefficients of prompts alone, and of prompts that join decode rows.
     tokens, chunks
         Prompt tokens in the forward and the prompts that they belong to.
 
     Examples
     --------
-    >>> fit, alone = StepFit(1.0, 0.5, 0.25, 0.125, 1.0, 0.0), PromptFit(3.0, 2.0, 0.0625)
-    >>> joining = joining_alone(fit, alone)
-    >>> cases = ((8, 0), (0, 64), (8, 64))
-    >>> [float(mixed_step_ms(fit, alone, joining, n, 4, 16, 100, t, t // 64)) for n, t in cases]
-    [121.0, 9.0, 129.0]
+    >>> alone, joining = PromptFit(3.0, 2.0, 0.0625), PromptFit(1.0, 0.5, 0.03125)
+    >>> [float(mixed_step_ms(ms, alone, joining, t, t // 64)) for ms, t in ((9.0, 0), (0.0, 64), (9.0, 64))]
+    [9.0, 9.0, 12.5]
     """
-    parts = [p.base + p.chunk * _f(chunks) + p.token * _f(tokens) for p in (prompts, joining)]
-    prompting, decoding = _f(tokens) > 0, _f(rows) > 0
-    decode = np.where(decoding, step_time_ms(fit, rows, distinct, rank, context), 0.0)
-    return np.asarray(decode + np.where(prompting, np.where(decoding, parts[1], parts[0]), 0.0))
+    alone, beside = (p.base + p.chunk * _f(chunks) + p.token * _f(tokens) for p in (prompts, joining))
+    added = np.where(_f(decode_ms) > 0, beside, alone)
+    return np.asarray(_f(decode_ms) + np.where(_f(tokens) > 0, added, 0.0))
+
+
+def batch_factors(batch: ArrayLike, fitted_ms: ArrayLike, step_ms: ArrayLike, batch_max: int) -> FloatArray:
+    """Return what a line misses by batch: measured over fitted, shape (batch_max + 1,), entry n for n rows.
+
+    The geometric mean over the measured rows of each batch, linear in log(batch) between them: kernels work in
+    tiles, so a step is no straight line in its rows.
+
+    Parameters
+    ----------
+    batch, fitted_ms, step_ms
+        One entry per measured decode row, shape (rows,).
+    batch_max
+        Largest batch wanted; beyond the measured ones the nearest counts.
+
+    Examples
+    --------
+    >>> batch_factors([1, 4, 4], [1.0, 2.0, 2.0], [1.0, 1.0, 4.0], 4).round(3).tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0]
+    >>> batch_factors([1, 4], [1.0, 2.0], [1.0, 4.0], 4).round(3).tolist()
+    [1.0, 1.0, 1.5, 1.792, 2.0]
+    """
+    rows, logs = _f(batch), np.log(_f(step_ms) / _f(fitted_ms))
+    known = np.unique(rows)
+    means = np.exp([logs[rows == size].mean() for size in known])
+    wanted = np.log(np.maximum(np.arange(batch_max + 1), 1))
+    return np.asarray(np.interp(wanted, np.log(known), means))
 
 
 def _nonnegative_relative(design: FloatArray, target: FloatArray) -> FloatArray:

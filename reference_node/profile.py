@@ -152,9 +152,14 @@ class Slo:
 
 @dataclass(frozen=True, slots=True)
 class ServingRow:
-    """One open-loop run: Poisson arrivals, Zipf adapters; `goodput` is requests per second within the SLO."""
+    """Open-loop runs of one load: Poisson arrivals, Zipf adapters; each figure is its median over the repeats.
+
+    `goodput` is requests per second within the SLO. Arrivals and adapters follow from `seed`, so that a run can be
+    simulated request by request.
+    """
 
     holdout: bool
+    seed: int
     arrival_rate: float
     zipf_alpha: float
     adapters: int
@@ -196,7 +201,10 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """step_ms = a + b*batch + c*distinct_adapters*rank + d*batch*context, fitted to the decode rows."""
+    """step_ms = a + b*batch + c*distinct_adapters*rank + d*batch*context, fitted to the decode rows.
+
+    `regroup_ms` is what a decode step takes more when rows have joined or left since the one before.
+    """
 
     a: float
     b: float
@@ -204,6 +212,7 @@ class Fit:
     d: float
     r2: float = field(metadata=ANY_SIGN)
     max_rel_err: float
+    regroup_ms: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import shutil
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,18 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# The kernels' tests under the interpreter have an environment of their own, `make test-triton`, for an older numpy;
+# those on a device need the compiler, which CPU builds of torch do not bring.
+collect_ignore = ["triton", *([] if find_spec("triton") else ["gpu/test_gpu_kernels.py"])]
+
+
+def pytest_report_header() -> str:
+    """Say which tests run elsewhere."""
+    return (
+        "tests/triton: not collected here, its interpreter needs an older numpy; `make test-triton` runs it"
+    )
+
 
 settings.register_profile("dev", deadline=None, max_examples=50)
 # the same examples in every CI run, so that a change and nothing else turns it red; "dev" looks for new ones

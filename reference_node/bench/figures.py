@@ -94,10 +94,11 @@ def _ratio(
 
 def _our_step(rig: Rig, batch: int, names: list[str], stack: ExitStack) -> Step:
     """Return one decode forward of the engine for `batch` rows at a fixed context, without sampling, as peers'."""
-    engine = rig.engine(batch, CONTEXT + 4)
+    spare = batch  # more steps than it takes to read all prompts, so that no row comes to its end meanwhile
+    engine = rig.engine(batch, CONTEXT + spare + 4)
     uses = [(AdapterUse(name),) for name in names] or [()] * batch
     for row in range(batch):
-        engine.submit(Request(f"row{row}", prompt_of(rig, row, CONTEXT), 4, uses[row]))
+        engine.submit(Request(f"row{row}", prompt_of(rig, row, CONTEXT), spare + 4, uses[row]))
     while any(entry.remaining > 1 for entry in engine.scheduler.running) or engine.waiting:
         engine.step()
     return stack.enter_context(rehearsal(engine, sample=False))

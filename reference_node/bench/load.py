@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,9 +69,21 @@ def serve(rig: Rig, load: Load, progress: Progress) -> Run:
     return _drive(rig, load, rig.plan.requests)
 
 
-def median_run(runs: Sequence[Run]) -> Run:
-    """Return the run of median duration."""
-    return sorted(runs, key=lambda run: run.end_s)[len(runs) // 2]
+def median_row(rows: Sequence[ServingRow]) -> ServingRow:
+    """Return the row whose every figure is the median of the rows', which describe repeats of one load."""
+
+    def median(values: Sequence[Any]) -> Any:
+        first = values[0]
+        if is_dataclass(first):
+            parts = {f.name: median([getattr(value, f.name) for value in values]) for f in fields(first)}
+            return type(first)(**parts)
+        if type(first) not in (int, float):
+            return first
+        middle = float(np.median(values))
+        return round(middle) if type(first) is int else middle
+
+    row: ServingRow = median(rows)
+    return row
 
 
 def serving_row(rig: Rig, load: Load, run: Run) -> ServingRow:
@@ -87,6 +100,7 @@ def serving_row(rig: Rig, load: Load, run: Run) -> ServingRow:
     loads = run.counters["hit"] + run.counters["host_load"] + run.counters["disk_load"]
     return ServingRow(
         holdout=load.holdout,
+        seed=load.seed,
         arrival_rate=round(load.rate, 4),
         zipf_alpha=load.zipf_alpha,
         adapters=rig.plan.adapters,

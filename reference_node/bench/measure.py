@@ -22,6 +22,8 @@ from reference_node.model import Llama
 from reference_node.pool import AdapterPool
 
 Progress = Callable[[str], None]
+STEP_TOKENS = EngineConfig(batch_max=1, length_max=2).step_tokens
+STEPS_OF_A_JOIN = 5  # a prompt joins, its row decodes twice, the step after it has left, a steady one
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +55,25 @@ class BenchPlan:
     prefill_batches: tuple[int, ...] = (1, 4)
     slots: int = 32
     adapters: int = 64
-    requests: int = 250
+    requests: int = 400
     input_tokens: int = 64
     output_tokens: int = 32
     repeats: int = 5
     steps: int = 8
 
+    def spare_tokens(self, batch: int, context: int) -> int:
+        """Return tokens that each of `batch` rows may generate while prompts are read and steps are timed.
+
+        The first rows decode while the last prompts are read, and none may come to its end meanwhile.
+        """
+        reading = batch * context // (STEP_TOKENS - batch) + 1
+        return reading + max(self.steps, STEPS_OF_A_JOIN) + 2
+
     @property
     def length_max(self) -> int:
         """Return the longest sequence of any part of the bench."""
-        return max(
-            max(self.contexts) + self.steps + 2,
-            max(self.prefill_tokens) + 2,
-            self.input_tokens + self.output_tokens,
-        )
+        rows = (context + self.spare_tokens(max(self.batches), context) for context in self.contexts)
+        return max(*rows, max(self.prefill_tokens) + 2, self.input_tokens + self.output_tokens)
 
     def adapter_counts(self, batch: int) -> list[tuple[int, int]]:
         """Return (distinct adapters, rank) settings for one batch, base first."""

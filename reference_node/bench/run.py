@@ -25,7 +25,7 @@ import reference_node
 from models.errors import InputError
 from models.serving import fit_step_time
 from reference_node.adapters import TARGETS
-from reference_node.bench.load import Load, Run, burst_rate, median_run, serve, serving_row
+from reference_node.bench.load import Load, Run, burst_rate, median_row, serve, serving_row
 from reference_node.bench.measure import (
     PLANS,
     BenchPlan,
@@ -98,8 +98,7 @@ def build_rig(plan: BenchPlan, device_name: str, progress: Progress) -> Rig:
         torch.set_num_threads(1)
     progress(f"device ceilings, {plan.config.parameters() / 1e6:,.1f} M random parameters on {device_name}")
     bandwidth, flops = measure_ceilings(device, dtype)
-    longest = max(plan.length_max, max(plan.contexts) + plan.steps + 2)
-    model = random_model(plan.config, SEED, device=device_name, dtype=dtype, max_length=longest)
+    model = random_model(plan.config, SEED, device=device_name, dtype=dtype, max_length=plan.length_max)
     adapters = make_adapters(plan, dtype)
     held = sum(adapter.nbytes() for same in adapters.values() for adapter in same)
     pool = AdapterPool(
@@ -154,13 +153,13 @@ def measure_profile(
         serving=serving,
         energy=Energy(None, "none"),
         price=Price(0.0, "assumed"),
-        fit=fit_decode(decode),
+        fit=fit_decode(decode, sweeps[2].regroup_ms()),
         provenance=Provenance(True, rig.plan.repeats, round(share, 4), command, ""),
     )
 
 
-def fit_decode(rows: Sequence[DecodeRow]) -> Fit:
-    """Fit the step-time line to the decode rows; serving rows take no part."""
+def fit_decode(rows: Sequence[DecodeRow], regroup_ms: float = 0.0) -> Fit:
+    """Fit the step-time line to the decode rows; serving rows take no part. `regroup_ms` is measured apart."""
     fitted = fit_step_time(
         [row.batch for row in rows],
         [row.distinct_adapters for row in rows],
@@ -168,7 +167,7 @@ def fit_decode(rows: Sequence[DecodeRow]) -> Fit:
         [row.context for row in rows],
         [row.step_ms_p50 for row in rows],
     )
-    return Fit(**dataclasses.asdict(fitted))
+    return Fit(**dataclasses.asdict(fitted), regroup_ms=regroup_ms)
 
 
 def _run_rounds(
@@ -192,8 +191,10 @@ def _run_rounds(
             ]
         else:
             runs.append([serve(rig, load, progress) for load in loads])
-    kept = [median_run(same) for same in zip(*runs, strict=True)]
-    return [serving_row(rig, load, run) for load, run in zip(loads, kept, strict=True)]
+    return [
+        median_row([serving_row(rig, load, run) for run in repeats])
+        for load, repeats in zip(loads, zip(*runs, strict=True), strict=True)
+    ]
 
 
 def _describe_device(rig: Rig) -> Device:

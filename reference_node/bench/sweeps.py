@@ -16,7 +16,7 @@ import torch
 
 from models.serving import decode_bytes, decode_flops, roofline_step_ms
 from reference_node.adapters import read_adapter, save_adapter
-from reference_node.bench.measure import Progress, Rig, prompt_of, timed_ms
+from reference_node.bench.measure import STEPS_OF_A_JOIN, Progress, Rig, prompt_of, timed_ms
 from reference_node.engine import Engine
 from reference_node.pool import AdapterPool
 from reference_node.profile import AdapterLoad, DecodeRow, MixedRow, PrefillRow
@@ -85,15 +85,23 @@ class MixedSweep:
         batches = [batch - 1 for batch in rig.plan.batches if batch > 1]
         self.engines = {batch: _warm_engine(rig, batch, self.context, joining=1) for batch in batches}
         self.samples: dict[tuple[int, int], list[list[float]]] = {}
+        self.regroups: list[list[float]] = []
 
     def round(self) -> None:
         """Time every setting once more."""
-        rig = self.rig
+        rig, regroups = self.rig, []
         for batch, engine in self.engines.items():
             fitting = [t for t in rig.plan.prefill_tokens if t + batch <= engine.config.step_tokens]
             for tokens in fitting:
-                times = _time_joins(rig, engine, tokens)
+                times, after = _time_joins(rig, engine, tokens)
+                regroups += after
                 self.samples.setdefault((batch, tokens), []).append(times)
+        self.regroups.append(regroups)
+
+    def regroup_ms(self) -> float:
+        """Return what a decode step takes more after rows have joined or left, the first round left out."""
+        kept = [sample for one in self.regroups[1:] for sample in one]
+        return round(max(float(np.median(kept)), 0.0), 5)
 
     def rows(self) -> list[MixedRow]:
         """Return one row per setting, the first round left out."""
@@ -115,12 +123,14 @@ class MixedSweep:
 
 def _warm_engine(rig: Rig, batch: int, context: int, joining: int = 0) -> Engine:
     """Return an engine whose `batch` rows each hold `context` tokens before the newest, and free rows beside."""
-    length = max(context + rig.plan.steps, max(rig.plan.prefill_tokens) if joining else 0) + 2
+    spare = rig.plan.spare_tokens(batch, context)
+    length = max(context + spare, max(rig.plan.prefill_tokens) + 2 if joining else 0)
     engine = rig.engine(batch + joining, length)
     for row in range(batch):
-        engine.submit(Request(f"row{row}", prompt_of(rig, row, context), rig.plan.steps + 2))
-    while any(entry.remaining > 1 for entry in engine.scheduler.running) or engine.waiting:
+        engine.submit(Request(f"row{row}", prompt_of(rig, row, context), spare))
+    while engine.waiting or any(entry.remaining > 1 for entry in engine.scheduler.running):
         engine.step()
+    assert len(engine.running) == batch, f"{len(engine.running)} of {batch} rows decode"
     _set_back(engine)
     return engine
 
@@ -138,19 +148,25 @@ def _time_steps(rig: Rig, engine: Engine, distinct: int, rank: int) -> list[floa
     return times
 
 
-def _time_joins(rig: Rig, engine: Engine, tokens: int) -> list[float]:
-    """Return durations (ms) of `plan.steps` steps, each with another prompt that has an adapter of its own."""
+def _time_joins(rig: Rig, engine: Engine, tokens: int) -> tuple[list[float], list[float]]:
+    """Return durations (ms) of `plan.steps` steps in each of which another prompt joins, and of what follows.
+
+    The second list holds how much longer than the next step a step took after the prompt's row had joined or left.
+    """
     rows, adapters = engine.scheduler.running, rig.adapters[rig.plan.ranks[-1]]
-    distinct = min(len(rows), rig.plan.slots - 1)
+    distinct, device = min(len(rows), rig.plan.slots - 1), rig.model.device
     names = [rig.pool.add(adapter) for adapter in adapters[: distinct + 1]]
-    times = []
+    joins, regroups = [], []
     with lent_adapters(engine, [(AdapterUse(names[row % distinct]),) for row in range(len(rows))]):
         for number in range(rig.plan.steps + 1):
             prompt = prompt_of(rig, number, tokens)
-            engine.submit(Request("joins", prompt, 1, (AdapterUse(names[distinct]),)))
-            times.append(timed_ms(engine.step, rig.model.device))
+            engine.submit(Request("joins", prompt, 3, (AdapterUse(names[distinct]),)))
+            steps = [timed_ms(engine.step, device) for _ in range(STEPS_OF_A_JOIN)]
+            join, beside, beside_again, alone, alone_again = steps
+            joins.append(join)
+            regroups.append((beside - beside_again + alone - alone_again) / 2)
             _set_back(engine)
-    return times[1:]
+    return joins[1:], regroups[1:]
 
 
 def _set_back(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""`olsim node adapters`: make and check adapter folders, and keep a registry folder.
+"""`olsim node adapters`: make and check adapter folders, send them to a node, and keep a registry folder.
 
 Decided here: what a person sees of an adapter (which version an alias serves, who is paid), and that commands that
 change a registry act as its administrator. A registry knows the shape of its base model; `--base` is needed once.
@@ -16,13 +16,14 @@ import typer
 
 from models.errors import InputError
 from reference_node.commands import need_packages
+from reference_node.commands.chat import DEFAULT_URL, Key, Url, refusals
 
 if TYPE_CHECKING:
     from reference_node.config import ModelConfig
     from reference_node.registry import Registry, Version
 
 adapters_app = typer.Typer(
-    help="Make and check adapter folders; add, list, roll back and delete adapters of a registry.",
+    help="Make, check and upload adapter folders; add, list, roll back and delete adapters of a registry.",
     no_args_is_help=True,
 )
 
@@ -92,6 +93,20 @@ def add(
         version = registry.adopt(folder, alias=alias, tenant=tenant)
     facts = _facts(version)
     _write(facts, as_json, _lines(facts))
+
+
+@adapters_app.command("upload")
+def upload(
+    alias: Alias, folder: Folder, url: Url = DEFAULT_URL, key: Key = None, as_json: AsJson = False
+) -> None:
+    """Send an adapter folder, with its manifest.json if there is one, to a running node."""
+    need_packages("httpx2")
+    from reference_node.client import NodeClient
+
+    with refusals(), NodeClient(url, key) as node:
+        version = node.upload(alias, folder)
+    line = f"{url} serves {alias} version {version['version']}, {version['sha256']}\n"
+    _write(version, as_json, line)
 
 
 @adapters_app.command("list")

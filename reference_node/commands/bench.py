@@ -17,6 +17,7 @@ import typer
 from models.errors import InputError
 from reference_node.commands import need_packages
 
+Key = Annotated[str | None, typer.Option(envvar="OLSIM_NODE_KEY", help="API key of the server (--endpoint).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -32,7 +33,7 @@ def measure(
         list[str] | None, typer.Option(help="Name of an adapter there, once per adapter (--endpoint).")
     ] = None,
     rank: Annotated[int, typer.Option(min=1, help="LoRA rank of those adapters (--endpoint).")] = 16,
-    key: Annotated[str | None, typer.Option(help="API key of the server (--endpoint).")] = None,
+    key: Key = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer rounds and settings (--endpoint).")] = False,
     figures: Annotated[bool, typer.Option("--figures", help="Measure the public ratios instead.")] = False,
     as_json: AsJson = False,
@@ -45,7 +46,11 @@ def measure(
         raise InputError(
             "olsim node bench: --out FILE is missing; say where the profile goes, or ask for --figures"
         )
-    need_packages("torch")
+    if endpoint is None and (adapter or quick):
+        raise InputError(
+            "olsim node bench: --adapter and --quick measure a server; say which with --endpoint URL"
+        )
+    need_packages("torch", *(["httpx2"] if endpoint else []))
     from reference_node.bench.run import check_target, measure_profile, stderr_progress
     from reference_node.profile import write_profile
 
@@ -91,7 +96,7 @@ def _measure_server(
 
     less: dict[str, Any] = {}
     if quick:
-        less = {"batches": (1, 4), "contexts": (16, 48), "output_tokens": 8, "repeats": 1, "requests": 12}
+        less = {"batches": (1, 4), "contexts": (16, 48), "output_tokens": 16, "repeats": 2, "requests": 24}
     plan = EndpointPlan(url=url, model=model, key=key, adapters=adapters, rank=rank, **less)
     named = "".join(f" --adapter {name}" for name in adapters)
     command = f"olsim node bench --endpoint {url} --model {model}{named} --rank {rank}" + " --quick" * quick

@@ -59,7 +59,7 @@ def train(
 
     settings = Settings(
         rank=rank,
-        alpha=2.0 * rank if alpha is None else alpha,
+        alpha=2.0 * max(rank, 1) if alpha is None else alpha,
         targets=tuple(part.strip() for part in targets.split(",")) if targets else TARGETS,
         epochs=epochs,
         batch=batch,

@@ -1,9 +1,11 @@
-// Client of an olsim reference node on fetch alone (Node.js 18 and later, browsers, Deno, Bun). Types: client.d.ts.
-// Rule: nothing is retried; NodeError.retryAfterS says when to come back. Amounts are BigInt, because they reach 10^18.
+// Client of an olsim reference node on fetch alone (Node.js 18 and later). Types: client.d.ts.
+// Rules: nothing is retried, NodeError.retryAfterS says when to come back; half an answer is an error, never an
+// answer; amounts in gwei are BigInt, because they reach 10^18.
 
 export class NodeError extends Error {
-  constructor(status, body, retryAfterS) {
-    super(status ? `${status}: ${body.message ?? ""}` : (body.message ?? ""));
+  constructor(status, body, retryAfterS = null) {
+    const message = typeof body === "string" ? body : String(body.message ?? "");
+    super(status ? `${status}: ${message}` : message);
     this.name = "NodeError";
     this.status = status;
     this.kind = body.type ?? "";
@@ -46,8 +48,8 @@ export class NodeClient {
     return (await this.#json("GET", "/v1/adapters")).data;
   }
 
-  versions(alias) {
-    return this.#json("GET", `/v1/adapters/${encodeURIComponent(alias)}`);
+  async versions(alias) {
+    return (await this.#json("GET", adapterPath(alias))).data;
   }
 
   upload(alias, { weights, config, manifest }) {
@@ -60,29 +62,34 @@ export class NodeClient {
   }
 
   rollback(alias, sha256) {
-    return this.#json("POST", `/v1/adapters/${encodeURIComponent(alias)}/rollback`, { sha256 });
+    return this.#json("POST", `${adapterPath(alias)}/rollback`, { sha256 });
   }
 
-  delete(alias) {
-    return this.#json("DELETE", `/v1/adapters/${encodeURIComponent(alias)}`);
+  async delete(alias, sha256 = null) {
+    const query = sha256 === null ? "" : `?sha256=${encodeURIComponent(sha256)}`;
+    return (await this.#json("DELETE", adapterPath(alias) + query)).deleted;
   }
 
-  usage() {
-    return this.#json("GET", "/v1/usage");
+  usage(scope = "tenant", sinceMs = 0) {
+    return this.#json("GET", `/v1/usage?scope=${encodeURIComponent(scope)}&since=${sinceMs}`);
   }
 
-  async bills() {
-    return (await this.#json("GET", "/v1/billing")).data;
+  async bills(limit = 100) {
+    return (await this.#json("GET", `/v1/billing?limit=${limit}`)).data;
+  }
+
+  settle() {
+    return this.#json("POST", "/v1/settlements");
   }
 
   async #answer(path, body, { signal, ...settings }) {
     const response = await this.#send("POST", path, { ...body, ...settings }, signal);
-    const document = parse(await response.text());
+    const document = await this.#document(response, signal);
     const choice = document.choices[0];
     const answer = emptyAnswer();
     answer.text = choice.text ?? choice.message?.content ?? "";
     answer.finish = choice.finish_reason;
-    answer.adapters = adaptersOf(response);
+    prove(answer, response);
     fill(answer, document);
     return answer;
   }
@@ -90,96 +97,159 @@ export class NodeClient {
   #stream(path, body, { signal, ...settings }) {
     const answer = emptyAnswer();
     const whole = { ...body, ...settings, stream: true, stream_options: { include_usage: true } };
-    const send = () => this.#send("POST", path, whole, signal);
-    return {
-      answer,
-      async *[Symbol.asyncIterator]() {
-        const response = await send();
-        answer.adapters = adaptersOf(response);
-        for await (const data of serverSentEvents(response.body)) {
-          if (data === "[DONE]") return;
-          const chunk = parse(data);
-          if (chunk.error) throw new NodeError(response.status, chunk.error, null);
-          let piece = "";
-          for (const choice of chunk.choices) {
-            piece += choice.text ?? choice.delta?.content ?? "";
-            answer.finish = choice.finish_reason ?? answer.finish;
-          }
-          answer.text += piece;
-          fill(answer, chunk);
-          if (piece) yield piece;
-        }
-      },
-    };
+    return { answer, [Symbol.asyncIterator]: () => this.#pieces(path, whole, signal, answer) };
+  }
+
+  async *#pieces(path, body, signal, answer) {
+    if (answer.requestId) throw new Error("a stream is read once: a second reading is a second bill");
+    const response = await this.#send("POST", path, body, signal);
+    prove(answer, response);
+    for await (const data of serverSentEvents(this.#texts(response, signal))) {
+      if (data === "[DONE]") return;
+      const piece = take(answer, this.#parsed(data, response.status));
+      if (piece) yield piece;
+    }
+    throw new NodeError(0, `the node at ${this.#url} broke the answer off; it is not whole`);
+  }
+
+  async *#texts(response, signal) {
+    try {
+      yield* response.body.pipeThrough(new TextDecoderStream());
+    } catch (error) {
+      throw this.#lost("lost the node", error, signal);
+    }
   }
 
   async #json(method, path, body) {
-    return parse(await (await this.#send(method, path, body)).text());
+    return this.#document(await this.#send(method, path, body));
+  }
+
+  async #document(response, signal) {
+    const text = await response.text().catch((error) => {
+      throw this.#lost("lost the node", error, signal);
+    });
+    return this.#parsed(text, response.status);
+  }
+
+  #parsed(text, status) {
+    try {
+      return parse(text);
+    } catch {
+      throw new NodeError(status, `${this.#url} does not answer like a node`);
+    }
   }
 
   async #send(method, path, body, signal) {
     const plain = body !== undefined && !(body instanceof FormData);
-    let response;
-    try {
-      response = await fetch(this.#url + path, {
-        method,
-        headers: plain ? { ...this.#headers, "content-type": "application/json" } : this.#headers,
-        body: plain ? JSON.stringify(body) : body,
-        signal,
-      });
-    } catch (error) {
-      if (signal?.aborted) throw error;
-      throw new NodeError(0, { message: `cannot reach the node at ${this.#url}: ${error.cause?.message ?? error.message}` }, null);
-    }
+    const headers = plain ? { ...this.#headers, "content-type": "application/json" } : this.#headers;
+    const content = plain ? JSON.stringify(body) : body;
+    const response = await fetch(this.#url + path, { method, headers, body: content, signal }).catch((error) => {
+      throw this.#lost("cannot reach the node", error, signal);
+    });
     if (!response.ok) throw await refusal(response);
     return response;
   }
+
+  #lost(what, error, signal) {
+    if (signal?.aborted) return error;
+    const reason = error.cause?.message || error.cause?.code || error.message;
+    return new NodeError(0, `${what} at ${this.#url}: ${reason}`);
+  }
+}
+
+function adapterPath(alias) {
+  return `/v1/adapters/${encodeURIComponent(alias)}`;
 }
 
 async function refusal(response) {
   const text = await response.text();
-  const after = response.headers.get("retry-after");
-  let body = { message: text.slice(0, 200) || response.statusText };
+  const after = response.headers.get("retry-after") ?? ""; // a proxy may say a date, which is no promise of the node
+  let body = text.slice(0, 200) || response.statusText;
   try {
     body = JSON.parse(text).error ?? body;
   } catch {
     // A proxy in between may answer with something else than JSON: its text is the message.
   }
-  return new NodeError(response.status, body, after === null ? null : Number(after));
+  return new NodeError(response.status, body, /^\d+$/.test(after) ? Number(after) : null);
 }
 
-// JSON numbers lose digits above 2^53, so a fee is read as text before the document is parsed.
+const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"\s*:?|[{}[\]]|-?\d[\d.eE+-]*/g;
+
+// JSON numbers lose digits above 2^53: integers under a key that ends in _gwei become marked strings before the
+// document is parsed, and BigInt after. Amounts that are strings already, as in settlement files, stay as they are.
 function parse(text) {
-  return JSON.parse(text.replace(/"fee_gwei"\s*:\s*(\d+)/g, '"fee_gwei":"$1"'));
+  const under = [false];
+  let amount = false;
+  const quoted = text.replace(TOKEN, (token) => {
+    const named = amount || under.at(-1);
+    amount = /_gwei"\s*:$/.test(token);
+    if (token === "{" || token === "[") under.push(named);
+    if (token === "}" || token === "]") under.pop();
+    return named && /^\d+$/.test(token) ? `"\\u0000${token}"` : token;
+  });
+  return JSON.parse(quoted, (name, value) => (name.endsWith("_gwei") ? amounts(value) : value));
+}
+
+function amounts(value) {
+  if (typeof value === "string" && /^\0\d+$/.test(value)) return BigInt(value.slice(1));
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, amounts(inner)]));
 }
 
 function emptyAnswer() {
-  return { text: "", model: "", fingerprint: "", adapters: [], finish: "", promptTokens: 0, completionTokens: 0, feeGwei: null, requestId: "" };
+  return {
+    text: "",
+    model: "",
+    fingerprint: "",
+    adapters: [],
+    finish: "",
+    promptTokens: 0,
+    cachedTokens: 0,
+    completionTokens: 0,
+    feeGwei: null,
+    requestId: "",
+  };
 }
 
-function adaptersOf(response) {
+// What the headers say before there is any text.
+function prove(answer, response) {
   const named = (response.headers.get("x-olsim-adapter") ?? "").split(",").map((part) => part.trim());
-  return named.filter((part) => part && part !== "base");
+  answer.adapters = named.filter((part) => part && part !== "base");
+  answer.requestId = response.headers.get("x-request-id") ?? "";
 }
 
+function take(answer, chunk) {
+  if (chunk.error) throw new NodeError(500, chunk.error);
+  let piece = "";
+  for (const choice of chunk.choices) {
+    piece += choice.text ?? choice.delta?.content ?? "";
+    answer.finish = choice.finish_reason ?? answer.finish;
+  }
+  answer.text += piece;
+  fill(answer, chunk);
+  return piece;
+}
+
+// What a whole answer and the chunks of a stream say alike.
 function fill(answer, document) {
   answer.model = document.model ?? answer.model;
   answer.fingerprint = document.system_fingerprint ?? answer.fingerprint;
   if (document.usage) {
     answer.promptTokens = document.usage.prompt_tokens;
+    answer.cachedTokens = document.usage.prompt_tokens_details?.cached_tokens ?? 0;
     answer.completionTokens = document.usage.completion_tokens;
   }
   if (document.bill) {
-    answer.feeGwei = BigInt(document.bill.fee_gwei);
+    answer.feeGwei = document.bill.fee_gwei;
     answer.requestId = document.bill.request_id;
   }
 }
 
 // Data of each event of a text/event-stream; events end at a blank line, lines at CR, LF or both.
-async function* serverSentEvents(body) {
+async function* serverSentEvents(texts) {
   let rest = "";
   let data = [];
-  for await (const text of body.pipeThrough(new TextDecoderStream())) {
+  for await (const text of texts) {
     rest += text;
     const lines = rest.split(/\r\n|\n|\r(?!$)/);
     rest = lines.pop() ?? "";

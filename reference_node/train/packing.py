@@ -37,11 +37,15 @@ class Feed:
         Of the shuffles.
     rows, length
         Shape of a step.
+    talk
+        How often an epoch holds the rows of small talk, which are few.
     """
 
-    def __init__(self, corpus: Path, codec: TextCodec, *, seed: int, rows: int, length: int) -> None:
-        lines = corpus.read_text(encoding="utf-8").splitlines()
-        self._rows: list[Row] = [json.loads(line) for line in lines]
+    def __init__(
+        self, corpus: Path, codec: TextCodec, *, seed: int, rows: int, length: int, talk: int = 1
+    ) -> None:
+        found: list[Row] = [json.loads(line) for line in corpus.read_text(encoding="utf-8").splitlines()]
+        self._rows = [row for row in found for _ in range(talk if row["kind"] == "talk" else 1)]
         self._codec, self._seed, self._shape = codec, seed, (rows, length)
         self._tokens: list[int] = []
         self._start = self._epoch = 0

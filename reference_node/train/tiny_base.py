@@ -33,7 +33,11 @@ FLOOR = 0.05  # of the learning rate, where the cosine ends
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long and how fast the base learns; the default made the committed weights."""
+    """How long and how fast the base learns; the default made the committed weights.
+
+    After `steps` on the corpus as it is, `talk_steps` more see its small talk `talk` times in every epoch, at a rate
+    that falls from `talk_rate` to 0: a user's first word is a greeting, and the corpus holds few of them.
+    """
 
     seed: int = 1
     steps: int = 850
@@ -42,11 +46,16 @@ class Plan:
     learning_rate: float = 3e-3
     warmup: int = 60
     weight_decay: float = 0.05
+    talk_steps: int = 90
+    talk_rate: float = 6e-4
+    talk: int = 20
     hidden: int = 192
     layers: int = 4
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of a step: linear warm-up, then a cosine."""
+        """Return the learning rate of a step: linear warm-up, a cosine, and the line of the small talk."""
+        if step >= self.steps:
+            return self.talk_rate * (self.steps + self.talk_steps - step) / self.talk_steps
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
         part = (step - self.warmup) / max(1, self.steps - self.warmup)
@@ -94,12 +103,18 @@ def train(plan: Plan, work: Path, *, quiet: bool = False) -> tuple[Any, list[flo
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         losses = state["losses"]
-    feed = Feed(general(), codec, seed=plan.seed, rows=plan.rows, length=plan.length)
-    with progress_bar("tiny base", plan.steps, quiet=quiet) as tell:
-        for step in range(len(losses), plan.steps):
-            losses.append(_step(model, optimizer, feed.batch(step), plan.rate(step)))
+    feeds = [
+        Feed(general(), codec, seed=plan.seed + i, rows=plan.rows, length=plan.length, talk=talk)
+        for i, talk in enumerate((1, plan.talk))
+    ]
+    total = plan.steps + plan.talk_steps
+    with progress_bar("tiny base", total, quiet=quiet) as tell:
+        for step in range(len(losses), total):
+            late = step >= plan.steps
+            batch = feeds[late].batch(step - plan.steps * late)
+            losses.append(_step(model, optimizer, batch, plan.rate(step)))
             tell(len(losses), losses[-1])
-            if len(losses) % SAVE_EVERY == 0 or len(losses) == plan.steps:
+            if len(losses) % SAVE_EVERY == 0 or len(losses) == total:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
                 save_checkpoint({"identity": identity, **state}, work / CHECKPOINT)
     return model, losses

@@ -21,7 +21,6 @@ from models.serving import (
     expected_distinct,
     prompt_work_ms,
     request_work_ms,
-    step_time_ms,
     zipf_popularity,
 )
 from sim.serving.day import FleetGroup, IntArray, Offered, Response, ServingDay
@@ -303,9 +302,8 @@ def prompt_share(surface: ResponseSurface) -> float:
     )
     prompt = prompt_work_ms(profile.joining, traffic.input_tokens, profile.step_tokens)
     context = traffic.input_tokens + traffic.output_tokens / 2
-    step = step_time_ms(
-        profile.fit, shape.batch_max, expected_distinct(popularity, shape.batch_max), profile.rank, context
-    )
+    distinct = float(expected_distinct(popularity, shape.batch_max))
+    step = profile.decode_ms(shape.batch_max, distinct, context)
     work = request_work_ms(prompt, copy, traffic.output_tokens, step, shape.batch_max)
     return float((copy + prompt) / work)
 

@@ -10,20 +10,23 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from models.errors import InputError, Problem
 from models.serving import (
+    FloatArray,
     PromptFit,
     StepFit,
+    batch_factors,
     fit_joining,
     fit_prompts,
     joining_alone,
     profile_sha256,
     step_time_ms,
 )
+from sim.serving.profile_schema import DecodeRow, MixedRow, PrefillRow, Profile, ServingRow
 
 STEP_TOKENS = 512
 """Most tokens of an engine's step where a profile does not say."""
@@ -31,9 +34,13 @@ STEP_TOKENS = 512
 
 @dataclass(frozen=True, slots=True)
 class ServingWindow:
-    """One measured open-loop run of the profile, kept to check the simulator against it (times in ms)."""
+    """One measured open-loop run of the profile, kept to check the simulator against it (times in ms).
+
+    Its arrivals and adapters follow from `seed`, see `traffic.replayed_requests`.
+    """
 
     holdout: bool
+    seed: int
     arrival_rate: float
     zipf: float
     adapters: int
@@ -63,8 +70,8 @@ class ServingProfile:
         The base model that was served.
     device_kind, device_name
         What served it.
-    fit
-        Decode step time.
+    fit, factors
+        Decode step time, and what the line misses by batch, entry n for n rows.
     prompts
         Forwards over prompts alone, fitted to the prefill rows that fit into one step.
     joining
@@ -92,6 +99,7 @@ class ServingProfile:
     device_kind: str
     device_name: str
     fit: StepFit
+    factors: tuple[float, ...]
     prompts: PromptFit
     joining: PromptFit
     gpu_hit_ms: float
@@ -106,183 +114,15 @@ class ServingProfile:
     regroup_ms: float = 0.0
     windows: tuple[ServingWindow, ...] = ()
 
+    def decode_ms(self, rows: int, distinct: float, context: float) -> float:
+        """Return the duration of a decode step; `context` is the mean over rows."""
+        line = float(step_time_ms(self.fit, rows, distinct, self.rank, context))
+        return line * self.factors[rows]
+
     @property
     def prefill_ms_per_token(self) -> float:
         """Milliseconds that a prompt token adds to a forward over prompts alone."""
         return self.prompts.token
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-NonNegative = Field(ge=0)
-Positive = Field(gt=0)
-
-
-class _Device(_Strict):
-    kind: Literal["cpu", "cuda", "endpoint"]
-    name: str
-    count: int = NonNegative
-    memory_bytes: int = NonNegative
-    driver: str | None
-    measured_bw_Bps: float | None = NonNegative  # noqa: N815 (the schema's name, with its unit)
-    measured_flops: float | None = NonNegative
-
-
-class _Software(_Strict):
-    python: str
-    torch: str
-    triton: str | None
-    attention_impl: str
-    cuda_graphs: bool
-    threads: int = NonNegative
-    clock: Literal["processor", "wall"]
-
-
-class _Model(_Strict):
-    arch: str
-    params: int = NonNegative
-    streamed_bytes: int = NonNegative
-    kv_bytes_per_token: int = NonNegative
-    dtype: str
-    weights_sha256: str
-    random_weights: bool
-
-
-class _Lora(_Strict):
-    rank: int = NonNegative
-    targets: list[str]
-    bytes_per_adapter: int = NonNegative
-    resident_slots: int = NonNegative
-    host_slots: int = NonNegative
-
-
-class _Decode(_Strict):
-    batch: int = NonNegative
-    distinct_adapters: int = NonNegative
-    rank: int = NonNegative
-    context: int = NonNegative
-    tok_s: float = NonNegative
-    step_ms_p50: float = Positive
-    step_ms_p99: float = NonNegative
-    ratio_to_base: float = NonNegative
-    fraction_of_roofline: float | None = NonNegative
-    samples_ms: list[float]
-
-
-class _Prefill(_Strict):
-    tokens: int = NonNegative
-    batch: int = NonNegative
-    tok_s: float = Positive
-    ttft_ms_p50: float = Positive
-    ttft_ms_p99: float = NonNegative
-    samples_ms: list[float]
-
-
-class _Mixed(_Strict):
-    batch: int = NonNegative
-    tokens: int = NonNegative
-    distinct_adapters: int = NonNegative
-    rank: int = NonNegative
-    context: int = NonNegative
-    step_ms_p50: float = Positive
-    step_ms_p99: float = NonNegative
-    samples_ms: list[float]
-
-
-class _AdapterLoad(_Strict):
-    gpu_hit_ms: float = NonNegative
-    host_to_gpu_ms_p50: float = NonNegative
-    host_to_gpu_ms_p99: float = NonNegative
-    disk_to_gpu_ms_p50: float = NonNegative
-    disk_to_gpu_ms_p99: float = NonNegative
-    validate_ms: float = NonNegative
-
-
-class _Quantiles(_Strict):
-    p50: float = NonNegative
-    p90: float = NonNegative
-    p99: float = NonNegative
-
-
-class _Slo(_Strict):
-    ttft_ms: float = NonNegative
-    tpot_ms: float = NonNegative
-
-
-class _Serving(_Strict):
-    holdout: bool
-    arrival_rate: float = NonNegative
-    zipf_alpha: float = NonNegative
-    adapters: int = NonNegative
-    cache_policy: Literal["lru", "unload_always", "resident"]
-    batch_max: int = NonNegative
-    rank: int = NonNegative
-    input_tokens: int = NonNegative
-    output_tokens: int = NonNegative
-    duration_s: float = NonNegative
-    completed: int = NonNegative
-    failed: int = NonNegative
-    output_tok_s: float = NonNegative
-    goodput: float = NonNegative
-    slo: _Slo
-    ttft_ms: _Quantiles
-    tpot_ms: _Quantiles
-    itl_ms: _Quantiles
-    e2e_ms: _Quantiles
-    kv_used_peak: float = Field(ge=0, le=1)
-    hit_rate: float = Field(ge=0, le=1)
-    preemptions: int = NonNegative
-
-
-class _Energy(_Strict):
-    joules_per_token: float | None = Field(ge=0)
-    method: Literal["nvml", "none"]
-
-
-class _Price(_Strict):
-    usd_per_hour: float = NonNegative
-    source: Literal["assumed"]
-
-
-class _Fit(_Strict):
-    a: float = NonNegative
-    b: float = NonNegative
-    c: float = NonNegative
-    d: float = NonNegative
-    r2: float
-    max_rel_err: float = NonNegative
-    regroup_ms: float = Field(default=0.0, ge=0)
-
-
-class _Provenance(_Strict):
-    measured: bool
-    n_repeats: int = NonNegative
-    processor_share: float = Field(ge=0, le=1)
-    command: str
-    sha256: str
-
-
-class _Profile(_Strict):
-    schema_: Literal[1] = Field(alias="schema")
-    id: str
-    created: str
-    node_version: str
-    git_rev: str
-    device: _Device
-    software: _Software
-    model: _Model
-    lora: _Lora
-    decode: list[_Decode]
-    prefill: list[_Prefill]
-    mixed: list[_Mixed] = Field(default_factory=list)
-    adapter_load: _AdapterLoad
-    serving: list[_Serving]
-    energy: _Energy
-    price: _Price
-    fit: _Fit
-    provenance: _Provenance
 
 
 def read_profile(path: Path) -> ServingProfile:
@@ -302,7 +142,7 @@ def read_profile(path: Path) -> ServingProfile:
     except ValueError as error:
         raise InputError([Problem(f"the profile is not JSON: {error}", where=str(path))]) from error
     try:
-        parsed = _Profile.model_validate(document)
+        parsed = Profile.model_validate(document)
     except ValidationError as error:
         problems = [
             Problem(_message(fault), ".".join(map(str, fault["loc"])), str(path)) for fault in error.errors()
@@ -320,7 +160,7 @@ def _message(fault: Any) -> str:
     return f"{fault['msg']}, got {repr(fault['input'])[:60]}"
 
 
-def _reduce(parsed: _Profile, path: Path) -> ServingProfile:
+def _reduce(parsed: Profile, path: Path) -> ServingProfile:
     whole = [row for row in parsed.prefill if row.tokens * row.batch <= STEP_TOKENS]
     if len({row.tokens for row in whole}) < 2 or not parsed.decode or parsed.lora.resident_slots < 1:
         message = (
@@ -328,9 +168,15 @@ def _reduce(parsed: _Profile, path: Path) -> ServingProfile:
             "and lora.resident_slots of 1 or more"
         )
         raise InputError([Problem(message, where=str(path))])
-    loads = parsed.adapter_load
+    loads, prompts = parsed.adapter_load, _prompts(whole)
     fit = StepFit(**parsed.fit.model_dump(exclude={"regroup_ms"}))
-    prompts = _prompts(whole)
+    batch_max = max(row.batch for row in parsed.decode)
+    factors = batch_factors(
+        [row.batch for row in parsed.decode],
+        [_line_ms(fit, row) for row in parsed.decode],
+        [row.step_ms_p50 for row in parsed.decode],
+        batch_max,
+    )
     return ServingProfile(
         id=parsed.id,
         sha256=parsed.provenance.sha256,
@@ -342,22 +188,23 @@ def _reduce(parsed: _Profile, path: Path) -> ServingProfile:
         device_kind=parsed.device.kind,
         device_name=parsed.device.name,
         fit=fit,
+        factors=tuple(factors.tolist()),
         prompts=prompts,
-        joining=_joining(fit, prompts, parsed.mixed),
+        joining=_joining(fit, factors, prompts, parsed.mixed),
         gpu_hit_ms=loads.gpu_hit_ms,
         host_load_ms=loads.host_to_gpu_ms_p50,
         disk_load_ms=loads.disk_to_gpu_ms_p50,
         rank=parsed.lora.rank,
         slots=parsed.lora.resident_slots,
         host_slots=parsed.lora.host_slots,
-        batch_max=max(row.batch for row in parsed.decode),
+        batch_max=batch_max,
         context_max=max(row.context for row in parsed.decode),
         regroup_ms=parsed.fit.regroup_ms,
         windows=tuple(_window(row) for row in parsed.serving),
     )
 
 
-def _prompts(rows: list[_Prefill]) -> PromptFit:
+def _prompts(rows: list[PrefillRow]) -> PromptFit:
     """Fit the forwards behind prefill rows; with too few rows of several prompts, those of one alone."""
     if len(rows) < 3:
         rows = [row for row in rows if row.batch == rows[0].batch]
@@ -367,20 +214,23 @@ def _prompts(rows: list[_Prefill]) -> PromptFit:
     return fit_prompts(tokens, [row.batch for row in rows], forward)
 
 
-def _joining(fit: StepFit, prompts: PromptFit, rows: list[_Mixed]) -> PromptFit:
+def _line_ms(fit: StepFit, row: DecodeRow | MixedRow) -> float:
+    return float(step_time_ms(fit, row.batch, row.distinct_adapters, row.rank, row.context))
+
+
+def _joining(fit: StepFit, factors: FloatArray, prompts: PromptFit, rows: list[MixedRow]) -> PromptFit:
     """Fit what a prompt adds to decode rows; a longer one than the step's budget rides in it with its first part."""
     if len({row.tokens for row in rows}) < 2:
         return joining_alone(fit, prompts)
-    decode = [
-        float(step_time_ms(fit, row.batch, row.distinct_adapters, row.rank, row.context)) for row in rows
-    ]
+    decode = [_line_ms(fit, row) * float(factors[min(row.batch, len(factors) - 1)]) for row in rows]
     tokens = [min(row.tokens, STEP_TOKENS - row.batch) for row in rows]
     return fit_joining(decode, tokens, [row.step_ms_p50 for row in rows], prompts.chunk)
 
 
-def _window(row: _Serving) -> ServingWindow:
+def _window(row: ServingRow) -> ServingWindow:
     return ServingWindow(
         holdout=row.holdout,
+        seed=row.seed,
         arrival_rate=row.arrival_rate,
         zipf=row.zipf_alpha,
         adapters=row.adapters,

@@ -284,14 +284,19 @@ class _Replica:
         """Return the coming step's duration: `models.serving.mixed_step_ms` on plain numbers."""
         profile, rows = self.fleet.profile, len(self.rows)
         fit, prompts = profile.fit, profile.joining if rows else profile.prompts
-        decode = fit.a + fit.b * rows + fit.c * len(self.distinct) * profile.rank + fit.d * self.context
+        line = fit.a + fit.b * rows + fit.c * len(self.distinct) * profile.rank + fit.d * self.context
         added = prompts.base + prompts.chunk * chunks + prompts.token * tokens
-        return (decode if rows else 0.0) + (added if tokens else 0.0)
+        return (line * profile.factors[rows] if rows else 0.0) + (added if tokens else 0.0)
+
+    def _growth_ms(self) -> float:
+        """Return what each later decode step takes more, as contexts grow."""
+        rows = len(self.rows)
+        return self.fleet.profile.fit.d * rows * self.fleet.profile.factors[rows]
 
     def _duration_s(self, count: int) -> float:
-        """Return how long so many decode steps take; each later one takes more, as contexts grow."""
-        growth = self.fleet.profile.fit.d * len(self.rows)
-        return 1e-3 * (self._regroup_ms() + count * self._step_ms(0, 0) + growth * count * (count - 1) / 2)
+        """Return how long so many decode steps take."""
+        growing = self._growth_ms() * count * (count - 1) / 2
+        return 1e-3 * (self._regroup_ms() + count * self._step_ms(0, 0) + growing)
 
     def _regroup_ms(self) -> float:
         return self.fleet.profile.regroup_ms if self.regrouped else 0.0
@@ -309,7 +314,7 @@ class _Replica:
 
     def _steps_to(self, ahead_ms: float) -> int:
         """Return the decode steps whose last boundary is the first at or after a moment, at least one."""
-        growth = self.fleet.profile.fit.d * len(self.rows)
+        growth = self._growth_ms()
         linear, ahead_ms = self._step_ms(0, 0) - growth / 2, max(ahead_ms - self._regroup_ms(), 0.0)
         root = (
             (math.sqrt(linear * linear + 2 * growth * ahead_ms) - linear) / growth

@@ -27,6 +27,36 @@ class Requests:
     output_tokens: IntArray
 
 
+def replayed_requests(
+    count: int,
+    rate: float,
+    *,
+    adapters: int,
+    zipf: float,
+    input_tokens: int,
+    output_tokens: int,
+    seed: int,
+) -> Requests:
+    """Return the very requests of a measured run, as the node's bench draws them from its seed.
+
+    Parameters
+    ----------
+    count, rate
+        Requests; arrivals per second.
+    adapters, zipf
+        Number of adapters and exponent of their popularity.
+    input_tokens, output_tokens
+        Lengths, all equal.
+    seed
+        Of the run (`serving` rows of a profile).
+    """
+    generator = np.random.default_rng([seed, 1])
+    arrival = np.cumsum(generator.exponential(1.0, count) / rate)
+    adapter = generator.choice(adapters, count, p=zipf_popularity(adapters, zipf))
+    lengths = (np.full(count, tokens, np.int64) for tokens in (input_tokens, output_tokens))
+    return Requests(arrival, adapter.astype(np.int64), *lengths)
+
+
 def draw_requests(
     count: int,
     rate: float,

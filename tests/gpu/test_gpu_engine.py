@@ -8,11 +8,6 @@ import os
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the node extra (torch)")
-if not torch.cuda.is_available():
-    pytest.skip("needs a CUDA device", allow_module_level=True)
-if os.environ.get("TRITON_INTERPRET") == "1":
-    pytest.skip("Triton's interpreter is on; kernels would not run on the device", allow_module_level=True)
-
 from dataclasses import replace
 
 from reference_node.adapters import random_adapter
@@ -22,7 +17,12 @@ from reference_node.model import Llama, random_model
 from reference_node.pool import AdapterPool
 from reference_node.request import AdapterUse, Request
 
-pytestmark = pytest.mark.gpu
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.skipif(INTERPRETED, reason="Triton's interpreter is on; kernels would not run on the device"),
+]
 
 SMALL = ModelConfig(
     vocab_size=256, hidden_size=64, layers=2, heads=4, kv_heads=2, head_dim=16, intermediate_size=96

@@ -9,18 +9,18 @@ from dataclasses import replace
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the node extra (torch)")
-if not torch.cuda.is_available():
-    pytest.skip("needs a CUDA device", allow_module_level=True)
-if os.environ.get("TRITON_INTERPRET") == "1":
-    pytest.skip("Triton's interpreter is on; kernels would not run on the device", allow_module_level=True)
-
 from reference_node import kernels
 from reference_node.bench.accelerator_checks import graph_error
 from reference_node.kernels import check, reference
 from reference_node.kernels.check import AttendCase, LoraCase
 from reference_node.kernels.lora_rows import RowTuning
 
-pytestmark = pytest.mark.gpu
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.skipif(INTERPRETED, reason="Triton's interpreter is on; kernels would not run on the device"),
+]
 
 DTYPES = (torch.float32, torch.bfloat16)
 LORA = {

@@ -252,7 +252,7 @@ def test_the_rate_warms_up_and_ends_near_zero() -> None:
 
 
 def test_the_tiny_base_resumes_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = tiny_base.Plan(steps=5, rows=1, length=32, hidden=64, layers=1, warmup=2)
+    plan = tiny_base.Plan(steps=3, rows=1, length=32, hidden=64, layers=1, warmup=2, talk_steps=2)
     model, losses = tiny_base.train(plan, tmp_path / "whole", quiet=True)
     monkeypatch.setattr(tiny_base, "SAVE_EVERY", 2)
     with monkeypatch.context() as patch:

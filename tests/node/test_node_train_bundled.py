@@ -113,7 +113,7 @@ def test_transformers_and_the_node_read_the_same_base() -> None:
     ("prompt", "expected"),
     [
         ("What is a bee?", "insect"),
-        ("What does a cow eat?", "A cow eats grass."),
+        ("What does a cow eat?", "grass"),
         ("What is Paris?", "Paris is the capital of France"),
         ("How do I boil an egg?", "First, bring a pan of water to the boil."),
         ("Who are you?", "language model"),

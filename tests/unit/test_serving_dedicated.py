@@ -114,7 +114,7 @@ def test_times_are_those_of_a_simulated_queue_for_each_replica(fleet):
     day = a_day(fleet, [rate * 86_400 * TOKENS], replicas)
     for kind, pooled in (("latency", latency), ("ttft", ttft)):
         values, weights = np.array(sorted(pooled)).T
-        for level, tolerance in ((50, 0.03), (95, 0.05), (99, 0.06)):
+        for level, tolerance in ((50, 0.03), (95, 0.05), (99, 0.08)):
             simulated = np.interp(level / 100, np.cumsum(weights), values)
             assert getattr(day, f"{kind}_p{level}_s")[0] == pytest.approx(simulated, rel=tolerance), (
                 kind,

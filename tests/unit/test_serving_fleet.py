@@ -16,7 +16,6 @@ from models.serving import (
     expected_distinct,
     prompt_work_ms,
     request_work_ms,
-    step_time_ms,
     zipf_popularity,
 )
 from sim.serving import FleetGroup, FleetModel, ServingDay, Traffic, read_profile
@@ -121,7 +120,7 @@ def test_saturated_windows_agree_with_the_formulas(model):
     copy = mean_load_ms(
         hit, 1.0, CPU.gpu_hit_ms, CPU.host_load_ms, 0.0
     )  # reads from disk keep nobody waiting
-    step = step_time_ms(CPU.fit, 32, expected_distinct(popularity, 32), CPU.rank, 1100)
+    step = CPU.decode_ms(32, float(expected_distinct(popularity, 32)), 1100)
     prompt = prompt_work_ms(CPU.joining, 1000, CPU.step_tokens)
     formula = 1e3 / float(request_work_ms(prompt, copy, 200, step, 32))
     # Context in flight is length-biased (longer requests stay longer); the formula takes mean lengths.

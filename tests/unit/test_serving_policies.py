@@ -160,6 +160,8 @@ def two_kinds(folder: Path, *, routing: str = "capacity", price: str = "4.00") -
         document["fit"][name] /= 4
     for row in document["prefill"]:
         row["tok_s"] *= 4
+    for row in document["decode"]:
+        row["step_ms_p50"] /= 4
     document["id"], document["provenance"]["measured"] = "synthetic-fast", False
     document["provenance"]["sha256"] = profile_sha256(document)
     (folder / "fast.json").write_text(json.dumps(document), encoding="utf-8")
@@ -230,7 +232,7 @@ def test_command_compares_with_the_same_luck(tmp_path):
     assert any("was not measured" in warning for warning in data["warnings"])
     by_key = {f["key"]: f for f in data["policies"][1]["figures"]}
     assert by_key["needed"]["p50"] > 800
-    assert by_key["needed"]["difference"]["p50"] > 790
+    assert by_key["needed"]["difference"]["p50"] > 700
     assert by_key["profit"]["p95"] < 0
     assert 0.9 < data["saving_over_dedicated"]["p50"] < 1.0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [

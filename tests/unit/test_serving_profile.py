@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from models.errors import InputError
@@ -48,11 +49,11 @@ def test_prompts_are_fitted_to_forwards_that_fit_into_a_step():
 
 def test_mixed_rows_say_what_a_prompt_adds_and_without_them_the_fixed_cost_is_paid_once(tmp_path):
     mixed = document()
-    fit = read_profile(PROFILE).fit
+    cpu = read_profile(PROFILE)
     mixed["mixed"] = [
         {
             "batch": batch, "tokens": tokens, "distinct_adapters": 4, "rank": 16, "context": 32,
-            "step_ms_p50": float(step_time_ms(fit, batch, 4, 16, 32)) + 2.0 + 0.0625 * min(tokens, 512 - batch),
+            "step_ms_p50": cpu.decode_ms(batch, 4, 32) + 2.0 + 0.0625 * min(tokens, 512 - batch),
             "step_ms_p99": 9.0, "samples_ms": [],
         }
         for batch in (3, 31) for tokens in (16, 256, 2048)
@@ -63,6 +64,18 @@ def test_mixed_rows_say_what_a_prompt_adds_and_without_them_the_fixed_cost_is_pa
     del mixed["mixed"]
     plain = read_profile(reseal(mixed, tmp_path / "plain.json"))
     assert plain.joining == joining_alone(plain.fit, plain.prompts)
+
+
+def test_factors_take_out_what_the_line_misses_by_batch():
+    cpu = read_profile(PROFILE)
+    for batch in {row["batch"] for row in document()["decode"]}:
+        rows = [row for row in document()["decode"] if row["batch"] == batch]
+        line = [
+            float(step_time_ms(cpu.fit, batch, row["distinct_adapters"], row["rank"], row["context"]))
+            for row in rows
+        ]
+        missed = [row["step_ms_p50"] / ms for row, ms in zip(rows, line, strict=True)]
+        assert cpu.factors[batch] == pytest.approx(float(np.exp(np.mean(np.log(missed)))))
 
 
 def test_raw_samples_back_every_median_of_the_committed_profile():

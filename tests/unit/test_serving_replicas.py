@@ -21,7 +21,7 @@ def profile(**changes: object) -> ServingProfile:
     """Return round numbers: step 2 + batch/4 ms, prompts 5 + tokens/8 ms, 3 ms less beside rows, loads free."""
     plain = replace(
         CPU, fit=StepFit(2.0, 0.25, 0.0, 0.0, 1.0, 0.0), prompts=PromptFit(5.0, 0.0, 0.125),
-        joining=PromptFit(2.0, 0.0, 0.125), gpu_hit_ms=0.0, host_load_ms=0.0, disk_load_ms=0.0,
+        joining=PromptFit(2.0, 0.0, 0.125), factors=(1.0,) * 33, gpu_hit_ms=0.0, host_load_ms=0.0, disk_load_ms=0.0,
     )  # fmt: skip
     return replace(plain, **changes)
 
@@ -147,10 +147,9 @@ class Plain:
     def step(self, decoding: list[list[int]], chunks: list[tuple[list[int], int]], copies: float) -> None:
         context = sum(int(self.requests.input_tokens[row[0]]) + row[2] for row in decoding)
         distinct = len({self.adapter(row[0]) for row in decoding})
-        forward = mixed_step_ms(
-            self.fleet.fit, self.fleet.prompts, self.fleet.joining, len(decoding), distinct,
-            self.fleet.rank, context / max(len(decoding), 1), sum(take for _, take in chunks), len(chunks),
-        )  # fmt: skip
+        decode = self.fleet.decode_ms(len(decoding), distinct, context / len(decoding)) if decoding else 0.0
+        taken = sum(take for _, take in chunks)
+        forward = mixed_step_ms(decode, self.fleet.prompts, self.fleet.joining, taken, len(chunks))
         regrouped = self.last != [row[0] for row in decoding] and not chunks
         self.last = [row[0] for row in decoding] if not chunks else []
         self.now += 1e-3 * (copies + float(forward) + (self.fleet.regroup_ms if regrouped else 0.0))
@@ -176,7 +175,8 @@ LOADS = {"gpu_hit_ms": 0.25, "host_load_ms": 3.0, "disk_load_ms": 40.0, "host_sl
 def test_fast_forward_gives_the_times_of_single_steps(policy, slots, rate, step_tokens):
     fleet = profile(
         fit=StepFit(2.0, 0.25, 0.01, 0.002, 1.0, 0.0), prompts=PromptFit(3.0, 1.0, 0.125),
-        joining=PromptFit(0.5, 0.75, 0.1), regroup_ms=0.6, step_tokens=step_tokens, **LOADS,
+        joining=PromptFit(0.5, 0.75, 0.1), regroup_ms=0.6, step_tokens=step_tokens,
+        factors=tuple(np.linspace(0.8, 1.3, 33)), **LOADS,
     )  # fmt: skip
     requests, shape = traffic(400, rate), FleetShape(1, 8, slots, policy)
     found = simulate(fleet, shape, requests)
