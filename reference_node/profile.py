@@ -20,7 +20,7 @@ from typing import Any, Literal
 from models.errors import InputError, Problem
 from models.serving import profile_sha256
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 ANY_SIGN: dict[str, Any] = {"minimum": None}
 SHARE: dict[str, Any] = {"maximum": 1}
 POSITIVE: dict[str, Any] = {"exclusiveMinimum": 0}
@@ -219,7 +219,8 @@ class Fit:
 class Provenance:
     """Whether this is a measurement, how it was made, and the hash of everything else in the file.
 
-    `processor_share` is processor time over wall time of the whole bench: near 1 on a core of its own.
+    `processor_share` is processor time over wall time of the whole bench: near 1 on a core of its own. For an
+    endpoint it is that of the measuring client, and near 1 means that the client was the limit.
     """
 
     measured: bool
@@ -300,7 +301,7 @@ def _compact_rows(document: dict[str, Any]) -> str:
     """Format JSON with one line per row of a table, so that a change of a measurement is a readable diff."""
     lines = []
     for key, value in document.items():
-        if isinstance(value, list):
+        if isinstance(value, list) and value:
             body = "[\n    " + ",\n    ".join(json.dumps(row) for row in value) + "\n  ]"
         else:
             body = json.dumps(value)

@@ -62,9 +62,10 @@ class ClosedLoop:
         InputError
             When the server sends whole answers in one chunk, so that no time between tokens can be seen.
         """
-        steps = {
-            key: [_step_ms(done, self._streams.url) for done in runs] for key, runs in self._decode.items()
-        }
+        steps = {key: _steps_ms(runs) for key, runs in self._decode.items()}
+        if not all(steps.values()):
+            message = "sends whole answers in one chunk; the time between tokens cannot be seen"
+            raise InputError(f"{self._streams.url}: {message}")
         rows = []
         for key, runs in self._decode.items():
             batch, distinct, context = key
@@ -119,9 +120,7 @@ def _prompt_tokens(runs: list[list[Served]]) -> int:
     return round(float(np.mean([one.prompt_tokens for done in runs for one in done])))
 
 
-def _step_ms(done: list[Served], url: str) -> float:
-    """Return the time of a step; streams that came in one chunk say nothing about it."""
-    between = [one.itl_ms for one in done if one.itl_ms > 0]
-    if not between:
-        raise InputError(f"{url}: sends whole answers in one chunk; the time between tokens cannot be seen")
-    return float(np.median(between))
+def _steps_ms(runs: list[list[Served]]) -> list[float]:
+    """Return the time of a step in each run; streams that came in one chunk say nothing about it."""
+    between = [[one.itl_ms for one in done if one.itl_ms > 0] for done in runs]
+    return [float(np.median(found)) for found in between if found]

@@ -1,7 +1,8 @@
 """Streams to an OpenAI-compatible server, timed as a client sees them.
 
-Rule: tokens are counted by the server's own usage report, because a chunk may hold several; prompts are new words every
-time and in every run, so that no prefix cache answers in the server's place; times count from when a request was due.
+Rule: tokens are counted by the server's own usage report, because a chunk may hold several; how many the first one
+holds, only a server that sends token ids says, else it counts as one. Prompts are new words every time and in every
+run, so that no prefix cache answers in the server's place. Times count from when a request was due.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Served:
     times_s: list[float] = field(default_factory=list)
     prompt_tokens: int = 0
     output_tokens: int = 0
+    first_tokens: int = 1
     error: str = ""
 
     @property
@@ -43,8 +45,8 @@ class Served:
 
     @property
     def itl_ms(self) -> float:
-        """Mean time between tokens, by the server's own count of them; 0 where all came in one chunk."""
-        return 1e3 * (self.times_s[-1] - self.times_s[0]) / max(self.output_tokens - 1, 1)
+        """Mean time between tokens after the first chunk; 0 where all came in one."""
+        return 1e3 * (self.times_s[-1] - self.times_s[0]) / max(self.output_tokens - self.first_tokens, 1)
 
 
 class Streams:
@@ -121,6 +123,7 @@ class Streams:
             "stream": True,
             "stream_options": {"include_usage": True},
             "ignore_eos": True,
+            "return_token_ids": True,
         }
 
 
@@ -132,8 +135,10 @@ async def _read(events: httpx2.EventSource, served: Served, start: float) -> Non
         if chunk.get("error"):
             served.error = _message(event.data)
             return
-        if chunk.get("choices"):  # even without text: a token may be a part of a character
+        for choice in chunk.get("choices") or ():  # even without text: a token may be a part of a character
             served.times_s.append(time.perf_counter() - start)
+            if len(served.times_s) == 1:
+                served.first_tokens = max(1, len(choice.get("token_ids") or ()))
         usage = chunk.get("usage") or {}
         served.prompt_tokens = int(usage.get("prompt_tokens", served.prompt_tokens))
         served.output_tokens = int(usage.get("completion_tokens", served.output_tokens))

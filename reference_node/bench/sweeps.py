@@ -16,7 +16,7 @@ import torch
 
 from models.serving import decode_bytes, decode_flops, roofline_step_ms
 from reference_node.adapters import read_adapter, save_adapter
-from reference_node.bench.measure import STEPS_OF_A_JOIN, Progress, Rig, prompt_of, timed_ms
+from reference_node.bench.measure import STEPS_OF_A_JOIN, Progress, Rig, prompt_of, ragged, timed_ms
 from reference_node.engine import Engine
 from reference_node.pool import AdapterPool
 from reference_node.profile import AdapterLoad, DecodeRow, MixedRow, PrefillRow
@@ -122,12 +122,13 @@ class MixedSweep:
 
 
 def _warm_engine(rig: Rig, batch: int, context: int, joining: int = 0) -> Engine:
-    """Return an engine whose `batch` rows each hold `context` tokens before the newest, and free rows beside."""
+    """Return an engine whose `batch` rows hold `context` tokens each in the mean, and free rows beside."""
     spare = rig.plan.spare_tokens(batch, context)
-    length = max(context + spare, max(rig.plan.prefill_tokens) + 2 if joining else 0)
+    lengths = ragged(batch, context)
+    length = max(max(lengths) + spare, max(rig.plan.prefill_tokens) + STEPS_OF_A_JOIN if joining else 0)
     engine = rig.engine(batch + joining, length)
-    for row in range(batch):
-        engine.submit(Request(f"row{row}", prompt_of(rig, row, context), spare))
+    for row, tokens in enumerate(lengths):
+        engine.submit(Request(f"row{row}", prompt_of(rig, row, tokens), spare))
     while engine.waiting or any(entry.remaining > 1 for entry in engine.scheduler.running):
         engine.step()
     assert len(engine.running) == batch, f"{len(engine.running)} of {batch} rows decode"
@@ -160,9 +161,10 @@ def _time_joins(rig: Rig, engine: Engine, tokens: int) -> tuple[list[float], lis
     with lent_adapters(engine, [(AdapterUse(names[row % distinct]),) for row in range(len(rows))]):
         for number in range(rig.plan.steps + 1):
             prompt = prompt_of(rig, number, tokens)
-            engine.submit(Request("joins", prompt, 3, (AdapterUse(names[distinct]),)))
-            steps = [timed_ms(engine.step, device) for _ in range(STEPS_OF_A_JOIN)]
-            join, beside, beside_again, alone, alone_again = steps
+            request = Request("joins", prompt, 3, (AdapterUse(names[distinct]),))
+            join = timed_ms(lambda asked=request: (engine.submit(asked), engine.step()), device)
+            steps = [timed_ms(engine.step, device) for _ in range(STEPS_OF_A_JOIN - 1)]
+            beside, beside_again, alone, alone_again = steps
             joins.append(join)
             regroups.append((beside - beside_again + alone - alone_again) / 2)
             _set_back(engine)

@@ -96,7 +96,7 @@ def _measure_server(
 
     less: dict[str, Any] = {}
     if quick:
-        less = {"batches": (1, 4), "contexts": (16, 48), "output_tokens": 16, "repeats": 2, "requests": 24}
+        less = {"batches": (1, 4), "contexts": (16, 48), "output_tokens": 16, "repeats": 3, "requests": 24}
     plan = EndpointPlan(url=url, model=model, key=key, adapters=adapters, rank=rank, **less)
     named = "".join(f" --adapter {name}" for name in adapters)
     command = f"olsim node bench --endpoint {url} --model {model}{named} --rank {rank}" + " --quick" * quick

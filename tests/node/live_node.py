@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,16 +15,28 @@ from api_world import FREE, OWNERS, Live, adapter, live, make_base, small
 
 from reference_node.adapters import Adapter, save_adapter
 from reference_node.manifest import AdapterManifest, write_manifest
+from reference_node.serve.node import Node
 
 Reply = tuple[int, dict[str, str], bytes | Iterable[bytes]]
 MESSAGES = [{"role": "user", "content": "What flows through Bern?"}]
 
 
 @contextmanager
-def node_with_adapters(folder: Path, **changes: Any) -> Iterator[Live]:
-    """Serve a tiny random model with the adapters `law` and `verse`."""
+def node_with_adapters(folder: Path, step_s: float = 0.0) -> Iterator[Live]:
+    """Serve a tiny random model with the adapters `law` and `verse`; each step takes `step_s` longer."""
+
+    def brake(node: Node) -> None:
+        engine = node.backend._engine  # type: ignore[attr-defined]
+        step = engine.step
+
+        def braked() -> Any:
+            time.sleep(step_s)
+            return step()
+
+        engine.step = braked
+
     base = make_base(folder / "base")
-    with live(small(base, folder / "data", **changes)) as one:
+    with live(small(base, folder / "data"), brake) as one:
         one.upload("law", adapter(2))
         one.upload("verse", adapter(3))
         yield one

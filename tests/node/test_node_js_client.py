@@ -66,7 +66,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Any:
     for number, one in enumerate(made, 1):
         write_folder(one, folder / str(number))
     script = Path(__file__).with_name("client_story.mjs")
-    with node_with_adapters(folder / "node") as node:
+    with node_with_adapters(folder / "node", step_s=0.004) as node:
         told = javascript(script, JS / "client.js", node.url, node.key, folder)
         wait_until(lambda: not is_served(node))
         poor = node.key_of("poor", quota=Quota(requests_per_minute=1, tokens_per_day=None, concurrent=None))
