@@ -116,7 +116,7 @@ def run_profile(job: Job) -> bool:
     """Measure the node's throughput profile with the general bench."""
     from reference_node.bench.measure import PLANS
     from reference_node.bench.run import measure_profile
-    from reference_node.profile import write_profile
+    from reference_node.profile_file import write_profile
 
     command = f"python -m reference_node.bench.accelerator --preset {job.preset} --device {job.device}"
     profile = measure_profile(PLANS[job.preset], job.preset, job.device, command, say)

@@ -50,8 +50,8 @@ from reference_node.profile import (
     Provenance,
     ServingRow,
     Software,
-    write_profile,
 )
+from reference_node.profile_file import write_profile
 from reference_node.weights import recipe_sha256
 
 SEED = 2025
@@ -176,7 +176,7 @@ def _run_rounds(
     """Run all rounds: sweeps, then serving at 0.4, 0.7 and 1.3 of capacity; the last two loads are held out.
 
     A burst has its start and end, so 0.7 of its rate is about 0.77 of what the engine keeps up. Nearer to 1 a latency
-    says more about the machine's mood than about the engine: there its 99th percentile moves ten times as far as a step.
+    says more about the machine's mood than about the engine: its 99th percentile moves ten times as far as a step.
 
     The first round, which is dropped, probes the capacity in place of serving.
     """

@@ -52,7 +52,7 @@ def measure(
         )
     need_packages("torch", *(["httpx2"] if endpoint else []))
     from reference_node.bench.run import check_target, measure_profile, stderr_progress
-    from reference_node.profile import write_profile
+    from reference_node.profile_file import write_profile
 
     check_target(out)
     progress = stderr_progress(time.perf_counter())

@@ -1,7 +1,7 @@
 """Throughput profile, schema v1, as the simulator accepts it: keys, types and bounds.
 
 Rule decided here: unknown keys are refused and numbers are finite. The node's own definition of the schema is
-`reference_node/profile.py`; fields that older profiles lack have a default here.
+`reference_node/profile.py`.
 """
 
 from __future__ import annotations

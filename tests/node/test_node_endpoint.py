@@ -27,7 +27,8 @@ from models.errors import InputError
 from reference_node.bench.endpoint import EndpointPlan, measure_endpoint
 from reference_node.bench.streams import Served, Streams
 from reference_node.cli import app
-from reference_node.profile import Profile, read_profile, write_profile
+from reference_node.profile import Profile
+from reference_node.profile_file import read_profile, write_profile
 from sim.serving.profile import read_profile as read_for_the_economy
 
 pytestmark = pytest.mark.node

@@ -11,7 +11,7 @@ import pytest
 
 from models.errors import InputError
 from models.serving import profile_sha256
-from reference_node.profile import json_schema, read_profile, write_profile
+from reference_node.profile_file import json_schema, read_profile, write_profile
 
 pytestmark = [pytest.mark.node, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
