@@ -56,8 +56,8 @@ class Answer:
     model
         The name that was asked for.
     fingerprint, adapters
-        `system_fingerprint` (base and adapters), and the content hashes of the adapters that served it, empty for the
-        base.
+        `system_fingerprint` (base and adapters, in an ensemble with their weights), and the content hashes of the
+        adapters that served it, empty for the base.
     finish
         `stop`, `length` or, before the end, empty.
     prompt_tokens, cached_tokens, completion_tokens
@@ -168,7 +168,7 @@ def _error(status: int, body: Any, retry_after_s: float | None = None) -> NodeEr
 def prove(answer: Answer, response: httpx2.Response) -> None:
     """Take what the headers say before there is any text."""
     named = (part.strip() for part in response.headers.get("x-olsim-adapter", "").split(","))
-    answer.adapters = tuple(part for part in named if part and part != "base")
+    answer.adapters = tuple(part.partition("@")[0] for part in named if part and part != "base")
     answer.request_id = response.headers.get("x-request-id", "")
 
 

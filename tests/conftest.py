@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# The kernels' tests under the interpreter have an environment of their own, `make test-triton`, for an older numpy;
+# The hooks of schemathesis belong to `make test-api`, the kernels' tests under the interpreter to `make test-triton`;
 # those on a device need the compiler, which CPU builds of torch do not bring.
-collect_ignore = ["triton", *([] if find_spec("triton") else ["gpu/test_gpu_kernels.py"])]
+collect_ignore = ["api", "triton", *([] if find_spec("triton") else ["gpu/test_gpu_kernels.py"])]
 
 
 def pytest_report_header() -> str:

@@ -7,9 +7,11 @@ transformers is not installed the value is null and the detail says how to insta
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +127,32 @@ def _many_adapters(rig: Rig, progress: Progress) -> dict[str, Any]:
 
 def _against_peers(rig: Rig, scratch: Path, progress: Progress) -> dict[str, dict[str, Any]]:
     names = [name for name in BARS if ".x_" in name]
-    try:
-        from peft import PeftModel
-        from transformers import AutoModelForCausalLM
-    except ImportError:
+    if find_spec("peft") is None or find_spec("transformers") is None:
         return {name: {"value": None, "install": HOW_TO_INSTALL} for name in names}
+    with _quiet_peers():
+        return _against_installed(rig, scratch, progress)
+
+
+@contextmanager
+def _quiet_peers() -> Iterator[None]:
+    """Keep peers' warnings about their own future, and their progress bars, off the screen."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _against_installed(rig: Rig, scratch: Path, progress: Progress) -> dict[str, dict[str, Any]]:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
     progress("loading the same weights into transformers and peft")
     save_model(rig.model, scratch / "base")
     base = AutoModelForCausalLM.from_pretrained(scratch / "base").eval()

@@ -164,22 +164,32 @@ def _contradictions(path: Path, document: dict[str, Any]) -> list[tuple[str, str
     cumulative = _sum(payees, "cumulative_gwei")
     before = int(document["previous"]["total_wei"]) if document["previous"] else 0
     found = [
-        _same("bills.parts_gwei", parts, fee, "the fees"),
-        _same("payees", paid + kept, fee, "with the accounts the fees"),
-        _same("payout.epoch_gwei", int(payout["epoch_gwei"]), paid, "the payees of the epoch"),
-        _same("payout.total_gwei", int(payout["total_gwei"]), cumulative, "the payees' cumulative amounts"),
-        _same("payout.total_wei", int(payout["total_wei"]), cumulative * WEI_PER_GWEI, "the total in wei"),
+        _same("bills.parts_gwei", parts, fee, "add up to {}; the fees are {}"),
+        _same("payees", paid + kept, fee, "with the accounts get {}; the fees are {}"),
+        _same("payout.epoch_gwei", int(payout["epoch_gwei"]), paid, "is {}; the payees get {}"),
+        _same(
+            "payout.total_gwei",
+            int(payout["total_gwei"]),
+            cumulative,
+            "is {}; the payees' cumulative amounts add up to {}",
+        ),
+        _same(
+            "payout.total_wei",
+            int(payout["total_wei"]),
+            cumulative * WEI_PER_GWEI,
+            "is {}; the payees' cumulative amounts add up to {}",
+        ),
         _same(
             "previous.total_wei",
             before + paid * WEI_PER_GWEI,
             int(payout["total_wei"]),
-            "with the epoch the total",
+            "comes with the epoch to {}; the total is {}",
         ),
         _same(
             "bills.count",
             bills["count"],
             document["log"]["size"] - document["log"]["first"],
-            "the log's rise",
+            "is {}; the log grew by {}",
         ),
         *_wei_mistakes(document),
         *_root_mistakes(document),
@@ -188,8 +198,8 @@ def _contradictions(path: Path, document: dict[str, Any]) -> list[tuple[str, str
     return [problem for problem in found if problem is not None]
 
 
-def _same(place: str, value: int, expected: int, what: str) -> tuple[str, str] | None:
-    return None if value == expected else (place, f"is {value}; {what} is {expected}")
+def _same(place: str, value: int, expected: int, message: str) -> tuple[str, str] | None:
+    return None if value == expected else (place, message.format(value, expected))
 
 
 def _sum(rows: list[dict[str, Any]], name: str) -> int:
@@ -202,7 +212,8 @@ def _wei_mistakes(document: dict[str, Any]) -> list[tuple[str, str] | None]:
         (f"payees.{i}", row["cumulative_gwei"], row["cumulative_wei"])
         for i, row in enumerate(document["payees"])
     ]
-    return [_same(place, int(wei), int(gwei) * WEI_PER_GWEI, "the gwei in wei") for place, gwei, wei in rows]
+    message = "is {}; its gwei come to {}"
+    return [_same(place, int(wei), int(gwei) * WEI_PER_GWEI, message) for place, gwei, wei in rows]
 
 
 def _root_mistakes(document: dict[str, Any]) -> list[tuple[str, str] | None]:

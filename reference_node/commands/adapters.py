@@ -1,7 +1,8 @@
 """`olsim node adapters`: make and check adapter folders, send them to a node, and keep a registry folder.
 
 Decided here: what a person sees of an adapter (which version an alias serves, who is paid), and that commands that
-change a registry act as its administrator. A registry knows the shape of its base model; `--base` is needed once.
+change a registry act as its administrator. `make` and `check` mean the bundled tiny base unless told otherwise; a
+registry knows the shape of its base model, so that `--base` is needed once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ adapters_app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Base = Annotated[
-    str, typer.Option("--base", "--preset", help="Base model: a preset (tiny, 8b) or a transformers folder.")
+    str | None,
+    typer.Option(
+        "--base",
+        "--preset",
+        help="Base model: a transformers folder, or bench shapes: tiny, 8b; the bundled tiny base if not said.",
+    ),
 ]
 Folder = Annotated[
     Path, typer.Argument(help="Adapter folder: adapter_config.json and adapter_model.safetensors.")
@@ -43,7 +49,7 @@ def make(
     folder: Annotated[Path, typer.Argument(help="Folder to write.")],
     rank: Annotated[int, typer.Option(min=1, max=256)] = 16,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    base: Base = "tiny",
+    base: Base = None,
 ) -> None:
     """Write a seeded random adapter in peft's format and print its content hash."""
     need_packages("torch")
@@ -55,7 +61,7 @@ def make(
 
 
 @adapters_app.command("check")
-def check(folder: Folder, base: Base = "tiny", as_json: AsJson = False) -> None:
+def check(folder: Folder, base: Base = None, as_json: AsJson = False) -> None:
     """Say whether the node would serve an adapter, under which content hash, and who would be paid."""
     need_packages("torch")
     from reference_node.adapters import read_adapter
@@ -84,7 +90,10 @@ def add(
     tenant: Annotated[str, typer.Option(help="Whose it is, when the alias is new.")] = "local",
     base: Annotated[
         str | None,
-        typer.Option("--base", help="Base model of a new registry: a preset or a transformers folder."),
+        typer.Option(
+            "--base",
+            help="Base model of a new registry: a transformers folder, or one of the bench shapes: tiny, 8b.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -172,21 +181,24 @@ def _open(root: Path, base: str | None = None, *, writable: bool = True) -> Regi
     try:
         config, base_sha256 = stored_base(root)
     except InputError as error:
-        raise InputError(
-            [*error.problems, "make one by adding an adapter with --base PRESET or FOLDER"]
-        ) from error
+        raise InputError([*error.problems, "make one by adding an adapter with --base FOLDER"]) from error
     return Registry(root, config, base_sha256, writable=writable)
 
 
-def _shape(base: str) -> ModelConfig:
+def _shape(base: str | None) -> ModelConfig:
+    from reference_node import tiny_base
     from reference_node.config import PRESETS
     from reference_node.config_file import read_config
 
+    if base is None:
+        return read_config(tiny_base.folder())
     if base in PRESETS:
         return PRESETS[base]
     if Path(base).is_dir():
         return read_config(Path(base))
-    raise InputError(f"base {base!r} is unknown; allowed {', '.join(PRESETS)}, or a transformers folder")
+    raise InputError(
+        f"base {base!r} is unknown; allowed a transformers folder, or one of the bench shapes: {', '.join(PRESETS)}"
+    )
 
 
 def _facts(version: Version) -> dict[str, Any]:

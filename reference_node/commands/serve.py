@@ -60,13 +60,26 @@ def serve(
         int, typer.Option(help="Requests that decode together.", rich_help_panel=ENGINE)
     ] = 32,
     length_max: Annotated[
-        int, typer.Option(help="Tokens of a request, prompt and answer.", rich_help_panel=ENGINE)
-    ] = 2048,
+        int | None,
+        typer.Option(
+            help="Tokens of a request, prompt and answer; what the base takes, up to 2048, when not given.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = None,
     kv_bytes: Annotated[
         int,
         typer.Option(help="Bytes for keys and values; 0: enough for a full batch.", rich_help_panel=ENGINE),
     ] = 0,
     step_tokens: Annotated[int, typer.Option(help="Tokens of one step.", rich_help_panel=ENGINE)] = 512,
+    merge_bytes: Annotated[
+        int,
+        typer.Option(
+            help="Bytes of weights merged while all use one adapter; 0: none.", rich_help_panel=ENGINE
+        ),
+    ] = 0,
+    distinct_adapters_max: Annotated[
+        int, typer.Option(help="Distinct adapters of one step; 0: no limit.", rich_help_panel=ENGINE)
+    ] = 0,
     body_bytes: Annotated[int, typer.Option(help="Largest JSON body.", rich_help_panel=BOUNDS)] = 1 << 20,
     upload_bytes: Annotated[int, typer.Option(help="Largest upload.", rich_help_panel=BOUNDS)] = 512 << 20,
     prompt_tokens: Annotated[int, typer.Option(help="Longest prompt.", rich_help_panel=BOUNDS)] = 32_768,
@@ -122,6 +135,8 @@ def serve(
         length_max=length_max,
         kv_bytes=kv_bytes,
         step_tokens=step_tokens,
+        merge_bytes=merge_bytes,
+        distinct_adapters_max=distinct_adapters_max,
         upstream=upstream,
         upstream_key=upstream_key,
         limits=limits,

@@ -37,19 +37,20 @@ def settle(
 
     found = close_epoch(LogReader(log), out)
     bills, payout = found.document["bills"], found.document["payout"]
+    paid = sum(int(payee["gwei"]) > 0 for payee in found.payees)  # the others are carried from epochs before
     summary = {
         "settlement": str(found.path),
         "epoch": found.epoch,
         "bills": bills["count"],
         "fee_gwei": bills["fee_gwei"],
-        "payees": len(found.payees),
+        "payees": paid,
         "payout_gwei": payout["epoch_gwei"],
         "log_root": found.document["log"]["root"],
         "payout_root": payout["root"],
     }
-    fee, paid = (format_amount(int(gwei)) for gwei in (bills["fee_gwei"], payout["epoch_gwei"]))
-    text = f"{found.path}: epoch {found.epoch}, {bills['count']} bills, {fee}; {paid} to {len(found.payees)} payees\n"
-    _write(summary if as_json else text)
+    fee, amount = (format_amount(int(gwei)) for gwei in (bills["fee_gwei"], payout["epoch_gwei"]))
+    billed = f"epoch {found.epoch}, {_count(bills['count'], 'bill')}, {fee}"
+    _write(summary if as_json else f"{found.path}: {billed}; {amount} to {_count(paid, 'payee')}\n")
 
 
 def post(
@@ -119,7 +120,7 @@ def _sender(named: str, key_file: Path | None, deployment: Path) -> Sender:
 
 def _report(report: Any) -> str:
     lines = [
-        f"whole: {report.records} records, root {report.root}",
+        f"whole: {_count(report.records, 'record')}, root {report.root}",
         f"tokens: {report.tokens_in} in ({report.cached_tokens} cached), {report.tokens_out} out",
         f"fees: {format_amount(report.fee_gwei)} = "
         + " + ".join(f"{name} {format_amount(gwei)}" for name, gwei in report.parts.items()),
@@ -127,10 +128,14 @@ def _report(report: Any) -> str:
     if report.epoch is not None:
         lines.append(f"epoch {report.epoch} follows from the log")
     if report.without_operations:
-        lines.append(f"{report.without_operations} records have no operations line")
+        lines.append(f"without an operations line: {_count(report.without_operations, 'record')}")
     if report.torn:
         lines.append(f"note: {report.torn}")
     return "\n".join(lines) + "\n"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _write(result: dict[str, Any] | str) -> None:

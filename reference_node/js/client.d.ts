@@ -24,7 +24,7 @@ export interface Answer {
   text: string;
   /** The name that was asked for. */
   model: string;
-  /** Base and adapters that served the answer. */
+  /** Base and adapters that served the answer; in an ensemble with their weights. */
   fingerprint: string;
   /** Content hashes of the adapters that served the answer; empty for the base model. */
   adapters: string[];

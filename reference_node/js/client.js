@@ -214,7 +214,7 @@ function emptyAnswer() {
 // What the headers say before there is any text.
 function prove(answer, response) {
   const named = (response.headers.get("x-olsim-adapter") ?? "").split(",").map((part) => part.trim());
-  answer.adapters = named.filter((part) => part && part !== "base");
+  answer.adapters = named.filter((part) => part && part !== "base").map((part) => part.split("@")[0]);
   answer.requestId = response.headers.get("x-request-id") ?? "";
 }
 

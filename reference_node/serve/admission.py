@@ -16,7 +16,7 @@ from reference_node.billing import ServedAdapter
 from reference_node.registry import Resolved, UnknownModelError, Version
 from reference_node.registry.index import BASE
 from reference_node.request import AdapterUse, Sampling
-from reference_node.serve.backend import DeadError, Job
+from reference_node.serve.backend import DeadError, Job, UpstreamError
 from reference_node.serve.errors import ApiError, bad_request
 from reference_node.serve.node import Node
 from reference_node.serve.schemas import Generate
@@ -59,7 +59,7 @@ async def admit(
     Raises
     ------
     ApiError
-        400, 404, 429 or 503, whichever applies first after `precheck`.
+        400, 404, 429, 502 or 503, whichever applies first after `precheck`.
     """
     max_new = _max_new_tokens(node, body, len(prompt), default_tokens)
     held: list[str] = []
@@ -149,6 +149,8 @@ async def _make_known(node: Node, adapter: ServedAdapter) -> None:
     except InputError as error:
         message = f"{adapter.alias} cannot be served: {error}"
         raise ApiError(404, message, code="model_not_found", param="model") from error
+    except UpstreamError as error:
+        raise ApiError(502, str(error), code="upstream_failed") from error
     except DeadError as error:
         raise ApiError(503, str(error), code="engine_dead", retry_after_s=30) from error
 

@@ -52,7 +52,7 @@ class BodyLimit:
             try:
                 check_key(self._node, _bearer(scope), "adapters:write")
             except ApiError as error:
-                await error.response()(scope, receive, send)
+                await errors.refuse(self._node.metrics, error)(scope, receive, send)
                 return
 
         async def counted() -> Message:
@@ -65,7 +65,8 @@ class BodyLimit:
 
         announced = _header(scope, b"content-length")
         if announced.isdigit() and int(announced) > allowed:
-            await errors.framework_answer(_too_large(allowed))(scope, receive, send)
+            answer = errors.framework_answer(self._node.metrics, _too_large(allowed))
+            await answer(scope, receive, send)
             return
         await self._app(scope, counted, send)
 

@@ -23,6 +23,10 @@ class DeadError(RuntimeError):
     """The backend is not running any more, or cannot be reached."""
 
 
+class UpstreamError(DeadError):
+    """The backend is another server that is there and failed, or did something else than it was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One admitted request as a backend sees it.
@@ -89,10 +93,19 @@ class Pieces(Protocol):
 
 
 class Backend(Protocol):
-    """A generator of text behind the interface: the longest request it takes, and what people call it."""
+    """A generator of text behind the interface.
+
+    Parameters
+    ----------
+    length_max, description
+        The longest request it takes, and what people call it.
+    remote
+        Whether another server generates, so that a failed answer is that server's failure.
+    """
 
     length_max: int
     description: str
+    remote: bool
 
     async def start(self) -> None:
         """Begin to serve."""

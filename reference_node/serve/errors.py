@@ -16,6 +16,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from reference_node.serve.metrics import Metrics
+
 logger = logging.getLogger(__name__)
 
 KINDS = {
@@ -28,7 +30,7 @@ KINDS = {
     502: "upstream_error",
     503: "overloaded_error",
 }
-FRAMEWORK_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+FRAMEWORK_CODES = {400: "invalid_value", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 INVALID = "invalid_request_error"
 MESSAGES = {
     400: "The request is malformed, or asks for something that this node does not do",
@@ -119,18 +121,32 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _fault)
 
 
+def refuse(metrics: Metrics, error: ApiError) -> JSONResponse:
+    """Count a refusal and return its answer; codes and types are fixed sets, so that they may be labels."""
+    metrics.refused(error.code or KINDS.get(error.status, INVALID))
+    return error.response()
+
+
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
-    if error.code is not None:  # codes are a fixed set, so that they may be labels
-        request.app.state.node.metrics.refused(error.code)
-    return error.response()
+    return refuse(request.app.state.node.metrics, error)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    return refuse(request.app.state.node.metrics, _malformed(error))
+
+
+def _malformed(error: RequestValidationError) -> ApiError:
+    """Return the refusal of a body or query; a body that is not JSON has no field at fault."""
+    for entry in error.errors():
+        if entry["type"] == "json_invalid":
+            reason = entry.get("ctx", {}).get("error", "it cannot be read")
+            message = f"the body is not JSON: {reason}, at character {entry['loc'][-1]}"
+            return bad_request(message, None, "invalid_value")
     problems = [(_place(entry["loc"]), str(entry["msg"])) for entry in error.errors()]
     message = "; ".join(f"{place}: {text}" if place else text for place, text in problems[:8])
-    return bad_request(message, problems[0][0] or None, "invalid_value").response()
+    return bad_request(message, problems[0][0] or None, "invalid_value")
 
 
 async def _framework(request: Request, error: Exception) -> JSONResponse:
@@ -140,12 +156,13 @@ async def _framework(request: Request, error: Exception) -> JSONResponse:
         headers = {"allow": ", ".join(sorted(request.app.state.methods_of(path)))}
     if error.status_code in (404, 405):
         error = HTTPException(error.status_code, f"{request.method} {path}: {error.detail}", headers)
-    return framework_answer(error)
+    return framework_answer(request.app.state.node.metrics, error)
 
 
-def framework_answer(error: HTTPException) -> JSONResponse:
+def framework_answer(metrics: Metrics, error: HTTPException) -> JSONResponse:
     """Return the answer that a failure of the framework becomes."""
-    answer = ApiError(error.status_code, error.detail, code=FRAMEWORK_CODES.get(error.status_code)).response()
+    code = FRAMEWORK_CODES.get(error.status_code)
+    answer = refuse(metrics, ApiError(error.status_code, error.detail, code=code))
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
@@ -153,7 +170,8 @@ def framework_answer(error: HTTPException) -> JSONResponse:
 
 async def _fault(request: Request, error: Exception) -> JSONResponse:
     logger.error("fault while answering %s %s", request.method, request.url.path, exc_info=error)
-    return ApiError(500, "internal error; the node's log has the details", code="internal").response()
+    fault = ApiError(500, "internal error; the node's log has the details", code="internal")
+    return refuse(request.app.state.node.metrics, fault)
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

@@ -11,7 +11,7 @@ import asyncio
 
 from models.errors import InputError
 from reference_node.billing import Bill
-from reference_node.serve.backend import BusyError, DeadError, Pieces
+from reference_node.serve.backend import BusyError, DeadError, Pieces, UpstreamError
 from reference_node.serve.errors import ApiError
 from reference_node.serve.node import RETRY_S, LogError, Node
 from reference_node.serve.ticket import Ticket
@@ -41,7 +41,7 @@ class Generation:
         Raises
         ------
         ApiError
-            400, 429 or 503 when the backend refuses it, 503 when it waited too long, 500 when it failed.
+            400, 429 or 503 when the backend refuses it, 503 when it waited too long, 500 or 502 when it failed.
         """
         node.opened()
         try:
@@ -109,6 +109,8 @@ class Generation:
         message = f"the request failed: {self.ticket.error}"
         if self._node.backend.failure():
             return ApiError(503, message, code="engine_dead", retry_after_s=30)
+        if self._node.backend.remote:
+            return ApiError(502, message, code="upstream_failed")
         if not self.ticket.tokens:  # it never ran, for want of an adapter: another time it may
             return ApiError(503, message, code="not_served", retry_after_s=RETRY_S)
         return ApiError(500, message, code="generation_failed")
@@ -117,6 +119,8 @@ class Generation:
 def _refusal(error: BaseException) -> ApiError | None:
     if isinstance(error, BusyError):
         return ApiError(429, str(error), code="queue_full", retry_after_s=RETRY_S)
+    if isinstance(error, UpstreamError):
+        return ApiError(502, str(error), code="upstream_failed")
     if isinstance(error, DeadError):
         return ApiError(503, f"the node does not serve: {error}", code="engine_dead", retry_after_s=30)
     if isinstance(error, InputError):

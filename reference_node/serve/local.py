@@ -28,6 +28,8 @@ class LocalBackend:
         Gets the figures of each step.
     """
 
+    remote = False
+
     def __init__(self, engine: Engine, codec: TextCodec, metrics: Metrics) -> None:
         self.length_max = engine.config.length_max
         self.description = f"engine on {engine.model.device}, attention {engine.attention_name}"

@@ -1,9 +1,9 @@
 """The parts of one node and the ledger of its open requests.
 
 Rules: a request is settled exactly once: one record in the log, one bill, its quota given back, its metrics counted, in
-that order and whatever ended it. A node that cannot write its log serves nothing more. An adapter that is deleted
-serves the requests that hold it, and leaves with the last of them. A node that is shutting down takes nothing new and
-leaves only when every request is settled.
+that order and whatever ended it. A record is on the disk a second later, or when the node leaves. A node that cannot
+write its log serves nothing more. An adapter that is deleted serves the requests that hold it, and leaves with the last
+of them. A node that is shutting down takes nothing new and leaves only when every request is settled.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ from reference_node.tokenizer import TextCodec
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 UPLOADS_AT_ONCE = 2  # an upload is held in memory while it is checked
+SYNC_S = 1.0  # after which a record is on the disk, whether or not others follow
 RETRY_S = 1.0  # advice when the house is full: nobody knows when a place becomes free
 LOCAL_KEY = ApiKey("0" * 16, "local", "local", ("admin",), Quota(None, None, None, None), 0)
 
@@ -78,6 +80,8 @@ class Node:
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     _holds: Counter[str] = field(default_factory=Counter)
     _doomed: set[str] = field(default_factory=set)
+    _leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    _syncing: asyncio.Task[None] | None = None
     _loop: asyncio.AbstractEventLoop = field(init=False)
 
     async def start(self) -> None:
@@ -85,6 +89,7 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self.registry.on_delete = self._deleted
         await self.backend.start()
+        self._syncing = asyncio.create_task(self._keep_synced())
 
     async def stop(self) -> None:
         """Finish what is open, settle it, and close the files."""
@@ -92,6 +97,9 @@ class Node:
         await self.backend.stop()
         while self._tasks:
             await asyncio.wait(self._tasks)
+        self._leaving.set()
+        if self._syncing is not None:
+            await self._syncing
         self.log.close()
         self.registry.close()
 
@@ -162,7 +170,7 @@ class Node:
         try:
             bill = await asyncio.to_thread(self.log.append, served)
         except Exception as error:
-            self.failure = f"the billing log cannot be written: {error}"
+            self._log_failed(error)
             logger.exception("request %s is not in the log", ticket.job.id)
             raise LogError(self.failure) from error
         finally:
@@ -171,6 +179,25 @@ class Node:
         self.metrics.settled(ticket.hashes, ticket.finish, bill)
         self.metrics.timed(ticket.submitted_s, ticket.token_times_s)
         return bill
+
+    async def _keep_synced(self) -> None:
+        """Put records on the disk every second, and once more when the node leaves."""
+        synced, left = self.log.size, False
+        while not left:
+            with suppress(TimeoutError):
+                left = await asyncio.wait_for(self._leaving.wait(), SYNC_S)
+            size = self.log.size
+            if size == synced:
+                continue
+            try:
+                await asyncio.to_thread(self.log.sync)
+                synced = size
+            except OSError as error:
+                self._log_failed(error)
+                logger.exception("records from %d to %d may not be on the disk", synced, size)
+
+    def _log_failed(self, error: Exception) -> None:
+        self.failure = f"the billing log cannot be written: {error}"
 
     async def _let_go(self, sha256: str) -> None:
         if not self._holds[sha256]:

@@ -12,25 +12,29 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.errors import InputError
 from reference_node.access import SCOPES, KeyStore, Quota, QuotaLedger
 from reference_node.billing import BillingLog, Tariff
+from reference_node.pool import POLICIES, AdapterPool
 from reference_node.registry import Registry
 from reference_node.serve.bills import RecentBills
 from reference_node.serve.limits import Limits
 from reference_node.serve.metrics import Metrics
 from reference_node.serve.node import Node
+from reference_node.serve.sizing import BLOCK_TOKENS, context_length, device_problem, kv_blocks
 from reference_node.tokenizer import TextCodec
 
 if TYPE_CHECKING:
     from reference_node.config import ModelConfig
+    from reference_node.engine import Engine
     from reference_node.model import Llama
     from reference_node.serve.backend import Backend
 
 DAY_MS = 86_400_000
-BLOCK_TOKENS = 16
+SEEDED_FILE = "seeded"
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,9 @@ class NodeOptions:
         Of the engine; an empty dtype is float32 on a CPU and bfloat16 elsewhere.
     slots, rank_max, policy, host_bytes
         Of the adapter pool.
-    batch_max, length_max, kv_bytes, step_tokens
-        Of the engine; 0 KV bytes is room for `batch_max` requests of `length_max` tokens.
+    batch_max, length_max, kv_bytes, step_tokens, merge_bytes, distinct_adapters_max
+        Of the engine; no length is what the base takes, up to 2,048 tokens; 0 KV bytes is room for `batch_max`
+        requests of `length_max` tokens; 0 distinct adapters is no limit.
     upstream, upstream_key
         Another server that generates instead of the engine, and its key.
     limits
@@ -77,9 +82,11 @@ class NodeOptions:
     policy: str = "lru"
     host_bytes: int = 4 << 30
     batch_max: int = 32
-    length_max: int = 2048
+    length_max: int | None = None
     kv_bytes: int = 0
     step_tokens: int = 512
+    merge_bytes: int = 0
+    distinct_adapters_max: int = 0
     upstream: str = ""
     upstream_key: str = ""
     limits: Limits = field(default_factory=Limits)
@@ -90,19 +97,32 @@ class NodeOptions:
         Raises
         ------
         InputError
-            When a node without keys would be reachable from elsewhere, or a port is none.
+            When a node without keys would be reachable from elsewhere, or a value is not one of those allowed.
         """
         wrong = []
         if not self.auth and not _is_loopback(self.host):
             wrong.append(f"--no-auth with --host {self.host}: a node without keys listens on 127.0.0.1 alone")
         if not 0 <= self.port <= 65_535:
             wrong.append(f"--port {self.port}: allowed 0 to 65535")
-        if self.dtype not in ("", "float32", "bfloat16", "float16"):
-            wrong.append(f"--dtype {self.dtype}: allowed float32, bfloat16, float16")
-        if self.kv_bytes < 0:
-            wrong.append(f"--kv-bytes {self.kv_bytes}: allowed 0 and above")
+        wrong += self._engine_problems()
         if wrong:
             raise InputError(wrong)
+
+    def _engine_problems(self) -> list[str]:
+        unusable = device_problem(self.device)
+        wrong = [unusable] if unusable else []
+        if self.dtype not in ("", *DTYPES):
+            wrong.append(f"--dtype {self.dtype}: allowed {', '.join(DTYPES)}")
+        if self.policy not in POLICIES:
+            wrong.append(f"--policy {self.policy}: allowed {', '.join(POLICIES)}")
+        if self.length_max is not None and self.length_max < 2:
+            wrong.append(f"--length-max {self.length_max}: allowed 2 and above")
+        counts = {
+            "--kv-bytes": self.kv_bytes,
+            "--merge-bytes": self.merge_bytes,
+            "--distinct-adapters-max": self.distinct_adapters_max,
+        }
+        return wrong + [f"{flag} {n}: allowed 0 and above" for flag, n in counts.items() if n < 0]
 
     @property
     def key_file(self) -> Path:
@@ -159,12 +179,16 @@ def first_key(options: NodeOptions) -> str | None:
 
 
 def adopt_bundled(registry: Registry) -> None:
-    """Give an empty registry of the bundled base the adapters that were trained for it."""
+    """Give an empty registry of the bundled base the adapters that were trained for it, once: deleted ones stay so."""
     from reference_node.train import bundled_adapters
 
+    seeded = registry.root / SEEDED_FILE
+    if seeded.exists():
+        return
     if not registry.listing():
         for alias, folder in sorted(bundled_adapters().items()):
             registry.adopt(folder, alias=alias)
+    seeded.touch()
 
 
 def _base(options: NodeOptions) -> tuple[Path, TextCodec]:
@@ -181,51 +205,49 @@ def _backend(
     """Return what generates, the shape of its base, and the base's hash."""
     import torch
 
+    from reference_node.config_file import read_config
     from reference_node.weights import base_sha256, load_model
 
     dtype = getattr(torch, options.dtype or ("float32" if options.device == "cpu" else "bfloat16"))
-    model, tensors = load_model(folder, device=options.device, dtype=dtype, max_length=options.length_max)
+    length = context_length(folder, options.length_max)
+    blocks = kv_blocks(options.kv_bytes, read_config(folder), dtype)  # before the weights, which take minutes
+    model, tensors = load_model(folder, device=options.device, dtype=dtype, max_length=length)
     base = base_sha256(tensors, codec.sha256)
     if not options.upstream:
-        return _local(options, model, dtype, codec, metrics, base)
+        from reference_node.serve.local import LocalBackend
+
+        return LocalBackend(_engine(options, model, blocks, base), codec, metrics), model.config, base
     from reference_node.serve.upstream import UpstreamBackend
 
     # the weights are read for their hash alone: what the upstream is expected to serve
-    behind = UpstreamBackend(options.upstream, options.upstream_key, codec, base, options.length_max)
+    behind = UpstreamBackend(options.upstream, options.upstream_key, codec, base, length)
     return behind, model.config, base
 
 
-def _local(
-    options: NodeOptions, model: Llama, dtype: Any, codec: TextCodec, metrics: Metrics, base: str
-) -> tuple[Backend, ModelConfig, str]:
+def _engine(options: NodeOptions, model: Llama, blocks: int | None, base: str) -> Engine:
     from reference_node.engine import Engine, EngineConfig
-    from reference_node.pool import AdapterPool
-    from reference_node.serve.local import LocalBackend
 
-    config = model.config
     pool = AdapterPool(
-        config,
+        model.config,
         slots=options.slots,
         rank_max=options.rank_max,
         host_bytes=options.host_bytes,
         policy=options.policy,
         device=options.device,
-        dtype=dtype,
+        dtype=model.embed.dtype,
         background=True,
     )
     settings = EngineConfig(
         batch_max=options.batch_max,
-        length_max=min(options.length_max, model.cos.shape[0]),
+        length_max=model.cos.shape[0],
         step_tokens=options.step_tokens,
         queue_max=options.limits.queue,
-        kv_blocks=options.kv_bytes // (BLOCK_TOKENS * _kv_bytes_per_token(config, dtype)) or None,
+        kv_blocks=blocks,
         block_size=BLOCK_TOKENS,
+        merge_bytes=options.merge_bytes,
+        distinct_adapters_max=options.distinct_adapters_max or None,
     )
-    return LocalBackend(Engine(model, pool, settings, base_sha256=base), codec, metrics), config, base
-
-
-def _kv_bytes_per_token(config: ModelConfig, dtype: Any) -> int:
-    return int(2 * config.layers * config.kv_heads * config.head_dim * dtype.itemsize)
+    return Engine(model, pool, settings, base_sha256=base)
 
 
 def _spent_today(log: BillingLog) -> Callable[[str], int]:

@@ -39,10 +39,9 @@ class Shape:
 
     def headers(self) -> dict[str, str]:
         """Return the headers that prove what serves the request."""
-        hashes = self.ticket.hashes
         return {
             "x-request-id": self.ticket.job.id,
-            "x-olsim-adapter": ", ".join(hashes) or "base",
+            "x-olsim-adapter": ", ".join(self.ticket.named) or "base",
             "x-olsim-base": self.ticket.base_sha256,
         }
 

@@ -69,8 +69,16 @@ class Ticket:
 
     @property
     def fingerprint(self) -> str:
-        """Return what served the request: the base's first 12 digits and every adapter's hash."""
-        return "+".join((self.base_sha256[:12], *self.hashes))
+        """Return what served the request: the base's first 12 digits and every adapter."""
+        return "+".join((self.base_sha256[:12], *self.named))
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Return the adapters as answers name them: a hash alone, or `hash@weight` where a weight matters."""
+        if all(adapter.weight == 1.0 for adapter in self.adapters) and len(self.adapters) < 2:
+            return self.hashes
+        weights = (repr(float(adapter.weight)).removesuffix(".0") for adapter in self.adapters)
+        return tuple(f"{sha256}@{weight}" for sha256, weight in zip(self.hashes, weights, strict=True))
 
     @property
     def finish(self) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import httpx2
 
 from models.errors import InputError
-from reference_node.serve.backend import BusyError, DeadError, End, Job, Piece
+from reference_node.serve.backend import BusyError, DeadError, End, Job, Piece, UpstreamError
 from reference_node.serve.upstream_adapters import AdapterStyle, detect_style
 from reference_node.tokenizer import TextCodec
 
@@ -44,6 +44,8 @@ class UpstreamBackend:
     transport
         Stands in for the network in tests.
     """
+
+    remote = True
 
     def __init__(
         self,
@@ -259,7 +261,7 @@ def _check_served(response: httpx2.Response, base: str, sha256: str) -> None:
     for header, asked in (("x-olsim-base", base), ("x-olsim-adapter", sha256 or "base")):
         served = response.headers.get(header, asked)
         if served != asked:
-            raise DeadError(f"the upstream served {header} {served[:80]}, and was asked for {asked}")
+            raise UpstreamError(f"the upstream served {header} {served[:80]}, and was asked for {asked}")
 
 
 async def _refusal(response: httpx2.Response) -> Exception:
@@ -274,4 +276,4 @@ async def _refusal(response: httpx2.Response) -> Exception:
         return BusyError(f"the upstream is full: {message}")
     if status in (400, 404, 422):
         return InputError(f"the upstream refuses the request: {message}")
-    return DeadError(f"the upstream answered {status}: {message}")
+    return UpstreamError(f"the upstream answered {status}: {message}")

@@ -14,6 +14,7 @@ import httpx2
 
 from models.errors import InputError
 from reference_node.adapters import CONFIG_FILE, WEIGHTS_FILE
+from reference_node.serve.backend import UpstreamError
 
 
 class AdapterStyle(Protocol):
@@ -29,6 +30,8 @@ class AdapterStyle(Protocol):
         ------
         InputError
             When the server refuses it.
+        UpstreamError
+            When the server fails.
         """
 
     async def unload(self, http: httpx2.AsyncClient, sha256: str) -> None:
@@ -101,5 +104,6 @@ async def detect_style(http: httpx2.AsyncClient) -> AdapterStyle:
     return NodeStyle() if "/v1/adapters" in paths else LoraxStyle()
 
 
-def _refused(sha256: str, answer: httpx2.Response) -> InputError:
-    return InputError(f"the upstream refuses adapter {sha256[:12]}: {answer.status_code} {answer.text[:200]}")
+def _refused(sha256: str, answer: httpx2.Response) -> Exception:
+    message = f"the upstream refuses adapter {sha256[:12]}: {answer.status_code} {answer.text[:200]}"
+    return UpstreamError(message) if answer.status_code >= 500 else InputError(message)

@@ -69,6 +69,8 @@ def read_dataset(path: Path) -> Dataset:
         data = path.read_bytes()
     except OSError as error:
         raise InputError([Problem(f"cannot read the dataset: {error.strerror}", where=str(path))]) from error
+    if not data.strip():
+        raise InputError([Problem("the file holds no rows; every line holds one", where=str(path))])
     problems: list[Problem] = []
     rows: list[Example] = []
     first_line: dict[str, int] = {}

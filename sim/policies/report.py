@@ -186,7 +186,7 @@ def _differences(found: Comparison) -> Table:
 
 
 def _label(label: str, unit: str) -> str:
-    return label if unit == "share" or unit in label else f"{label}, {unit}"
+    return label if unit == "share" or unit in label.split() else f"{label}, {unit}"
 
 
 def cell(at: Spread | None, unit: str = "", *, difference: bool = False) -> str:

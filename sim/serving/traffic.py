@@ -50,7 +50,8 @@ def replayed_requests(
     seed
         Of the run (`serving` rows of a profile).
     """
-    generator = np.random.default_rng([seed, 1])
+    # What `np.random.default_rng([seed, 1])` is, spelled out.
+    generator = np.random.Generator(np.random.PCG64([seed, 1]))
     arrival = np.cumsum(generator.exponential(1.0, count) / rate)
     adapter = generator.choice(adapters, count, p=zipf_popularity(adapters, zipf))
     lengths = (np.full(count, tokens, np.int64) for tokens in (input_tokens, output_tokens))

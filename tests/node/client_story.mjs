@@ -37,6 +37,8 @@ for (const model of ["base", "law"]) {
   told[model] = await node.chat(model, messages, settings);
   told[`${model} streamed`] = await read(node.streamChat(model, messages, settings));
 }
+const adapters = [{ model: "law", weight: 0.5 }, { model: "verse", weight: -1 }];
+told.mixed = await node.complete("base", "The river", { ...settings, adapters });
 told.completion = await node.complete("law", "The river", settings);
 told["completion streamed"] = await read(node.streamCompletion("law", "The river", settings));
 

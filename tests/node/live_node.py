@@ -11,11 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from api_world import FREE, OWNERS, Live, adapter, live, make_base, small
-
 from reference_node.adapters import Adapter, save_adapter
 from reference_node.manifest import AdapterManifest, write_manifest
 from reference_node.serve.node import Node
+from tests.node.api_world import FREE, OWNERS, Live, adapter, live, make_base, small
 
 Reply = tuple[int, dict[str, str], bytes | Iterable[bytes]]
 MESSAGES = [{"role": "user", "content": "What flows through Bern?"}]

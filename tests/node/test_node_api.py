@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,12 +11,13 @@ from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 pytest.importorskip("torch", reason="needs the node extra (torch)")
 pytest.importorskip("fastapi", reason="needs the node extra (fastapi)")
 
-sys.path.insert(0, str(Path(__file__).parent))
-from api_world import (
+from reference_node.access import Quota
+from tests.node.api_world import (
     PROMPT,
     Live,
     Reference,
@@ -30,8 +30,6 @@ from api_world import (
     small,
     wait_until,
 )
-
-from reference_node.access import Quota
 
 pytestmark = pytest.mark.node
 
@@ -163,8 +161,9 @@ def test_an_ensemble_is_served_and_named(node: Live, reference: Reference) -> No
     choice = [{"model": "medicine", "weight": 0.5}, {"model": "law", "weight": 0.25}]
     answer = node.complete("base", PROMPT, adapters=choice, max_tokens=8, ignore_eos=True)
     assert answer.status_code == 200, answer.text
-    assert answer.headers["x-olsim-adapter"] == f"{one.sha256}, {other.sha256}"
-    assert answer.json()["system_fingerprint"].split("+")[1:] == [one.sha256, other.sha256]
+    named = [f"{one.sha256}@0.5", f"{other.sha256}@0.25"]
+    assert answer.headers["x-olsim-adapter"] == ", ".join(named)
+    assert answer.json()["system_fingerprint"].split("+")[1:] == named
     reference.codec.eos_ids, eos = (), reference.codec.eos_ids
     try:
         tokens = reference.tokens(ids(node), {"1": (one, 0.5), "2": (other, 0.25)}, 8)
@@ -235,6 +234,44 @@ def test_bodies_that_are_no_json_and_paths_that_are_none(node: Live) -> None:
     assert node.http.get("/v1/nothing").json()["error"]["code"] == "not_found"
     assert node.http.get("/v1/completions").status_code == 405
     assert node.http.get("/v1/completions").json()["error"]["code"] == "method_not_allowed"
+
+
+def test_a_body_that_is_not_json_names_no_field(node: Live) -> None:
+    answer = node.http.post("/v1/completions", content=b"{", headers={"content-type": "application/json"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, None, "invalid_value")
+    assert error["message"].startswith("the body is not JSON: ")
+
+
+def reasons(node: Live) -> dict[str, float]:
+    """Return the refusals so far, by reason."""
+    return {
+        sample.labels["reason"]: sample.value
+        for family in text_string_to_metric_families(node.http.get("/metrics").text)
+        for sample in family.samples
+        if sample.name == "olsim_refusals_total"
+    }
+
+
+def test_every_refusal_is_counted(node: Live) -> None:
+    json_kind = {"content-type": "application/json"}
+    large = b'{"model": "' + b"x" * (1 << 20) + b'"}'
+    cases = [
+        ("POST", "/v1/completions", {"content": b"{", "headers": json_kind}, "invalid_value"),
+        ("POST", "/v1/completions", {"json": {"model": "base", "prompt": 1.5}}, "invalid_value"),
+        ("GET", "/v1/usage?since=-1", {}, "invalid_value"),
+        ("GET", "/v1/nothing", {}, "not_found"),
+        ("GET", "/v1/completions", {}, "method_not_allowed"),
+        ("POST", "/v1/completions", {"content": large, "headers": json_kind}, "body_too_large"),
+        ("POST", "/v1/completions", {"content": iter([large]), "headers": json_kind}, "body_too_large"),
+        ("POST", "/v1/adapters", {"headers": {"authorization": ""}}, "missing_api_key"),
+    ]
+    for method, path, sent, reason in cases:
+        before = reasons(node)
+        answer = node.http.request(method, path, **sent)
+        assert answer.json()["error"]["code"] == reason
+        after = reasons(node)
+        assert after == {**before, reason: before.get(reason, 0) + 1}, (method, path)
 
 
 @pytest.mark.parametrize("announced", [True, False])

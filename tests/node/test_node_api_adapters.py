@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +13,8 @@ import pytest
 pytest.importorskip("torch", reason="needs the node extra (torch)")
 pytest.importorskip("fastapi", reason="needs the node extra (fastapi)")
 
-sys.path.insert(0, str(Path(__file__).parent))
-from api_world import (
+from reference_node.manifest import AdapterManifest, ContributorShare, DataNetShare
+from tests.node.api_world import (
     OWNERS,
     PROMPT,
     Live,
@@ -30,8 +29,6 @@ from api_world import (
     upload_parts,
     wait_until,
 )
-
-from reference_node.manifest import AdapterManifest, ContributorShare, DataNetShare
 
 pytestmark = pytest.mark.node
 
@@ -214,6 +211,12 @@ def test_an_epoch_settles_what_was_billed(node: Live) -> None:
     assert int(document["bills"]["fee_gwei"]) > 0
     assert (node.node.epochs / answer.json()["file"]).is_file()
     assert OWNERS[0] in [payee["address"] for payee in document["payees"]]
+    again = node.http.post("/v1/settlements")
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "nothing_to_settle")
+    assert len(list(node.node.epochs.glob("epoch-*.json"))) == document["epoch"]
+    node.complete("medicine", PROMPT, max_tokens=2)
+    wait_until(lambda: settled(node))
+    assert node.http.post("/v1/settlements").json()["settlement"]["epoch"] == document["epoch"] + 1
 
 
 def test_an_upload_is_parsed_only_for_a_key_that_may(node: Live) -> None:

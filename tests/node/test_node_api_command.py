@@ -14,12 +14,10 @@ import pytest
 pytest.importorskip("torch", reason="needs the node extra (torch)")
 pytest.importorskip("fastapi", reason="needs the node extra (fastapi)")
 
-sys.path.insert(0, str(Path(__file__).parent))
-from api_world import make_base
-
 from models.errors import InputError
 from reference_node.commands.serve import serve
 from reference_node.serve.server import listen
+from tests.node.api_world import make_base
 
 pytestmark = pytest.mark.node
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,11 +14,10 @@ import pytest
 pytest.importorskip("torch", reason="needs the node extra (torch)")
 pytest.importorskip("fastapi", reason="needs the node extra (fastapi)")
 
-sys.path.insert(0, str(Path(__file__).parent))
-from api_world import Live, adapter, live, make_base, small, wait_until
-
+from reference_node.billing.log import SyncPolicy
 from reference_node.serve.limits import Limits
 from reference_node.serve.node import Node
+from tests.node.api_world import Live, adapter, live, make_base, small, wait_until
 
 pytestmark = pytest.mark.node
 LONG = {"max_tokens": 200, "ignore_eos": True}
@@ -146,6 +144,41 @@ def test_a_log_that_cannot_be_written_stops_the_node(base: Path, tmp_path: Path)
         node.node.log.append = append  # type: ignore[method-assign]
         assert node.complete("base", "x").status_code == 503
         assert node.http.get("/health").json()["detail"].startswith("the billing log cannot be written")
+
+
+def never_due(node: Node) -> None:
+    """Leave every record to the node's timer."""
+    node.log._policy = SyncPolicy(every=10**6, after_ms=10**9)
+
+
+def test_a_record_is_on_the_disk_soon_though_no_other_follows(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reference_node.serve.node.SYNC_S", 0.02)
+    with live(small(base, tmp_path), never_due) as node:
+        for size in (1, 2):
+            assert node.complete("base", "x", max_tokens=2).status_code == 200
+            wait_until(lambda: node.node.log._unsynced == 0)
+            assert node.node.log.size == size
+
+        def refuse() -> None:
+            raise OSError(5, "Input/output error")
+
+        sync, node.node.log.sync = node.node.log.sync, refuse  # type: ignore[method-assign]
+        node.complete("base", "x", max_tokens=2)
+        wait_until(lambda: node.http.get("/health").status_code == 503)
+        assert "Input/output error" in node.complete("base", "x").json()["error"]["message"]
+        node.node.log.sync = sync  # type: ignore[method-assign]
+
+
+def test_a_node_that_leaves_puts_its_records_on_the_disk(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reference_node.serve.node.SYNC_S", 60.0)
+    with live(small(base, tmp_path), never_due) as node:
+        node.complete("base", "x", max_tokens=2)
+        assert node.node.log._unsynced == 1
+    assert node.node.log._unsynced == 0
 
 
 def test_a_draining_node_finishes_what_is_open_and_takes_nothing_new(base: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,13 @@ import pytest
 pytest.importorskip("torch", reason="needs the node extra (torch)")
 pytest.importorskip("fastapi", reason="needs the node extra (fastapi)")
 
-sys.path.insert(0, str(Path(__file__).parent))
-from api_world import Live, Reference, adapter, live, make_base, small, wait_until
-
 from models.errors import InputError
 from reference_node.request import AdapterUse, Sampling
-from reference_node.serve.backend import BusyError, DeadError, Job, Piece
+from reference_node.serve.backend import BusyError, Job, Piece, UpstreamError
+from reference_node.serve.node import Node
 from reference_node.serve.upstream import UpstreamBackend
 from reference_node.tokenizer import TextCodec
+from tests.node.api_world import Live, Reference, adapter, live, make_base, small, wait_until
 
 pytestmark = pytest.mark.node
 
@@ -265,7 +263,7 @@ def test_an_answer_that_breaks_off_is_an_error(chunks: list[dict[str, Any] | str
     assert message in last.error
 
 
-REFUSALS = [(429, BusyError), (503, BusyError), (400, InputError), (404, InputError), (500, DeadError)]
+REFUSALS = [(429, BusyError), (503, BusyError), (400, InputError), (404, InputError), (500, UpstreamError)]
 
 
 @pytest.mark.parametrize(("status", "kind"), REFUSALS)
@@ -280,5 +278,39 @@ def test_refusals_of_the_upstream(status: int, kind: type[Exception]) -> None:
 def test_an_upstream_that_served_something_else_is_not_believed(header: str) -> None:
     server = Server()
     server.headers = {header: "ef" * 32}
-    with pytest.raises(DeadError, match="was asked for"):
+    with pytest.raises(UpstreamError, match="was asked for"):
         against(server, lambda backend: read(backend, job()))
+
+
+BEGUN: list[dict[str, Any] | str] = [{"choices": [{"text": "He", "token_ids": [7], "finish_reason": None}]}]
+
+
+@pytest.mark.parametrize(("status", "chunks"), [(500, []), (200, []), (200, BEGUN)])
+def test_a_failed_upstream_is_502(
+    base: Path, tmp_path: Path, status: int, chunks: list[dict[str, Any] | str]
+) -> None:
+    server = Server()
+    server.status, server.chunks = status, chunks
+
+    def script(node: Node) -> None:
+        node.backend._transport = httpx2.MockTransport(server.answer)  # type: ignore[attr-defined]
+
+    with live(small(base, tmp_path, upstream="http://up"), script) as front:
+        answer = front.complete("base", PROMPT)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["type"], error["code"]) == (
+            502,
+            "upstream_error",
+            "upstream_failed",
+        )
+        streamed = front.complete("base", PROMPT, stream=True)
+        last = streamed.text.split("\n\n")[-2][6:] if chunks else streamed.text
+        assert json.loads(last)["error"]["code"] == "upstream_failed"
+        assert front.http.get("/health").status_code == 200
+
+
+def test_an_upstream_that_fails_at_an_adapter_is_no_unknown_model() -> None:
+    server = Server()
+    server.load = lambda name, path: httpx2.Response(500, text="out of memory")  # type: ignore[method-assign]
+    with pytest.raises(UpstreamError, match="out of memory"):
+        against(server, lambda backend: backend.register(HASH, Path("/registry") / HASH))

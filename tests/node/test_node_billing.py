@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,9 +21,7 @@ from reference_node.billing.bill import PAID_OUT, Tokens, fee_of, make_bill, who
 from reference_node.billing.tariff import BUNDLED, Rates
 from reference_node.billing.terms import Contributor, DataNet, Terms, statement_document, statement_root
 from reference_node.manifest import AdapterManifest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from billing_world import ANA, BEN, CID, FALLBACK, LAW, NOTES, OWNER, adapter
+from tests.node.billing_world import ANA, BEN, CID, FALLBACK, LAW, NOTES, OWNER, adapter
 
 pytestmark = pytest.mark.node
 

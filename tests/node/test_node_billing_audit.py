@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,8 @@ from reference_node.billing.batch import _payees
 from reference_node.billing.segments import segment_files
 from reference_node.billing.settlement_file import Settlement
 from reference_node.commands import settle as commands
-
-sys.path.insert(0, str(Path(__file__).parent))
-from billing_world import OWNER, filled_log, mixed_requests
-from devnet import Devnet
+from tests.node.billing_world import OWNER, filled_log, mixed_requests, request
+from tests.node.devnet import Devnet
 
 pytestmark = pytest.mark.node
 
@@ -185,6 +182,28 @@ def test_a_torn_tail_is_told(world: tuple[Path, Path, Path]) -> None:
     report = audit(log, second)
     assert report.records == 23
     assert "a crash left incomplete" in report.torn
+
+
+def test_settle_counts_those_whom_the_epoch_paid(tmp_path: Path) -> None:
+    log, out = filled_log(tmp_path / "log"), str(tmp_path / "out")
+    first = json.loads(run(app, ["settle", str(log.folder), "--out", out, "--json"]).stdout)
+    log.append(request(90))  # the base: all goes to the fallback
+    log.close()
+    text = run(app, ["settle", str(log.folder), "--out", out]).stdout
+    assert first["payees"] > 1
+    assert "epoch 2, 1 bill, " in text
+    assert text.endswith(" OPEN to 1 payee\n")
+
+
+def test_a_settlement_that_contradicts_itself_is_told_in_whole_sentences(
+    world: tuple[Path, Path, Path],
+) -> None:
+    _, first, _ = world
+    rewrite(first, lambda document: document["bills"].update(fee_gwei="7"))
+    with pytest.raises(
+        InputError, match=r"bills.parts_gwei: add up to \d+; the fees are 7\n.*; the fees are 7$"
+    ):
+        Settlement.read(first)
 
 
 def test_commands_from_log_to_chain(tmp_path: Path) -> None:

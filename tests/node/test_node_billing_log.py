@@ -29,9 +29,7 @@ from reference_node.billing.reading import LogReader, statement_path, tariff_pat
 from reference_node.billing.record import FIELDS, NO_PARAMS_HASH, AdapterEntry, LogRecord, RecordError
 from reference_node.billing.segments import SegmentScan, segment_files
 from reference_node.billing.terms import Terms, statement_entries, statement_root
-
-sys.path.insert(0, str(Path(__file__).parent))
-from billing_world import (
+from tests.node.billing_world import (
     BASE,
     LAW,
     START_MS,

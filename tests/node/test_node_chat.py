@@ -8,7 +8,6 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +16,11 @@ from typer.testing import CliRunner, Result
 pytest.importorskip("torch", reason="needs the node extra (torch)")
 pytest.importorskip("fastapi", reason="needs the node extra (fastapi)")
 
-sys.path.insert(0, str(Path(__file__).parent))
-from api_world import adapter
-from live_node import Live, node_with_adapters, write_folder
-
 from models.errors import InputError
 from reference_node.cli import app
 from reference_node.client import NodeClient
+from tests.node.api_world import adapter
+from tests.node.live_node import Live, node_with_adapters, write_folder
 
 pytestmark = pytest.mark.node
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch", reason="needs the node extra (torch)")
 pytest.importorskip("fastapi", reason="needs the node extra (fastapi)")
 
-sys.path.insert(0, str(Path(__file__).parent))
-from api_world import OWNERS, adapter, wait_until
-from live_node import MESSAGES, Live, events, is_served, node_with_adapters, pretend, write_folder
-
 from models.errors import InputError
 from reference_node.access import Quota
 from reference_node.adapters import CONFIG_FILE, WEIGHTS_FILE
 from reference_node.client import UPLOAD_FILES, NodeClient, NodeError
+from tests.node.api_world import OWNERS, adapter, wait_until
+from tests.node.live_node import MESSAGES, Live, events, is_served, node_with_adapters, pretend, write_folder
 
 pytestmark = pytest.mark.node
 

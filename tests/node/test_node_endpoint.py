@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +18,6 @@ pytest.importorskip("fastapi", reason="needs the node extra (fastapi)")
 
 import httpx2
 
-sys.path.insert(0, str(Path(__file__).parent))
-from live_node import Reply, events, node_with_adapters, pretend
-
 from models.errors import InputError
 from reference_node.bench.endpoint import EndpointPlan, measure_endpoint
 from reference_node.bench.streams import Served, Streams
@@ -30,6 +25,7 @@ from reference_node.cli import app
 from reference_node.profile import Profile
 from reference_node.profile_file import read_profile, write_profile
 from sim.serving.profile import read_profile as read_for_the_economy
+from tests.node.live_node import Reply, events, node_with_adapters, pretend
 
 pytestmark = pytest.mark.node
 

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,10 @@ import pytest
 pytest.importorskip("torch", reason="needs the node extra (torch)")
 pytest.importorskip("fastapi", reason="needs the node extra (fastapi)")
 
-sys.path.insert(0, str(Path(__file__).parent))
-from api_world import adapter, wait_until
-from live_node import Reply, events, is_served, node_with_adapters, pretend, write_folder
-
 import reference_node
 from reference_node.access import Quota
+from tests.node.api_world import adapter, wait_until
+from tests.node.live_node import Reply, events, is_served, node_with_adapters, pretend, write_folder
 
 JS = Path(reference_node.__file__).parent / "js"
 NODE = shutil.which("node")
@@ -93,6 +90,12 @@ def test_a_stream_says_what_the_whole_answer_says(story):
             assert answer[field] == whole[field]
         assert whole["adapters"] == ([] if name == "base" else [story["law"]["hash"]])
         assert whole["fingerprint"].split("+")[1:] == whole["adapters"]
+
+
+def test_an_ensemble_is_named_by_hashes_and_its_fingerprint_says_the_weights(story):
+    mixed, served = story["mixed"], [entry["sha256"] for entry in story["adapters"]]
+    assert mixed["adapters"] == served
+    assert mixed["fingerprint"].split("+")[1:] == [f"{served[0]}@0.5", f"{served[1]}@-1"]
 
 
 def test_fees_are_the_bills_of_the_log(story):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,10 +12,8 @@ pytest.importorskip("openai", reason="needs the dev extra (openai)")
 
 import openai
 
-sys.path.insert(0, str(Path(__file__).parent))
-from api_world import Live, adapter, live, make_base, small, wait_until
-
 from reference_node.access import Quota
+from tests.node.api_world import Live, adapter, live, make_base, small, wait_until
 
 pytestmark = pytest.mark.node
 
@@ -101,7 +97,7 @@ def test_completions_and_raw_headers(client: openai.OpenAI, node: Live) -> None:
 def test_an_ensemble_through_extra_body(client: openai.OpenAI, node: Live) -> None:
     extra = {"adapters": [{"model": "law", "weight": 0.5}]}
     answer = client.chat.completions.create(model="base", messages=MESSAGES, max_tokens=2, extra_body=extra)
-    assert answer.system_fingerprint.endswith(node.uploaded["law"].sha256)
+    assert answer.system_fingerprint.endswith(f"+{node.uploaded['law'].sha256}@0.5")
 
 
 def test_error_classes(client: openai.OpenAI, node: Live) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,20 @@ def test_figures_compare_with_peers_on_equal_weights(oracle, tmp_path):
     assert torch.allclose(model.all_logits(tokens), expected, atol=1e-4)
     again, _ = load_model(tmp_path, max_length=32)
     assert torch.equal(again.layers[1].qkv, model.layers[1].qkv)
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")
+def test_peers_are_loaded_without_bars_and_forecasts():
+    pytest.importorskip("transformers", reason="needs the train extra (transformers)")
+    from transformers.utils import logging
+
+    from reference_node.bench.figures import _quiet_peers
+
+    before = logging.is_progress_bar_enabled()
+    with _quiet_peers():
+        assert not logging.is_progress_bar_enabled()
+        warnings.warn("gone in version 6", FutureWarning, stacklevel=1)
+    assert logging.is_progress_bar_enabled() == before
 
 
 def test_commands_make_and_check_adapters(tmp_path):

@@ -13,10 +13,12 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch", reason="needs the node extra (torch)")
 
 from models.errors import InputError
+from reference_node import tiny_base
 from reference_node.adapters import random_adapter, save_adapter
 from reference_node.commands.adapters import adapters_app
 from reference_node.config import PRESETS
 from reference_node.manifest import AdapterManifest, ContributorShare, DataNetShare, write_manifest
+from reference_node.train import bundled_adapters
 
 pytestmark = pytest.mark.node
 
@@ -49,9 +51,20 @@ def test_make_then_check_names_the_same_adapter(tmp_path):
     made = run("make", tmp_path / "a", "--rank", 2, "--seed", 3).strip()
     assert run_json("check", tmp_path / "a")["sha256"] == made
     assert f"sha256: {made}\nrank: 2\nalpha: 4.0\ntargets: q_proj, k_proj" in run("check", tmp_path / "a")
-    assert "pays: nobody, no manifest" in run("check", tmp_path / "a", "--preset", "tiny")
-    with pytest.raises(InputError, match="base '7b' is unknown; allowed tiny, 8b, or a transformers folder"):
+    assert "pays: nobody, no manifest" in run("check", tmp_path / "a", "--base", tiny_base.folder())
+    with pytest.raises(
+        InputError, match=r"base '7b' is unknown; allowed a transformers folder, or .*: tiny, 8b"
+    ):
         run("check", tmp_path / "a", "--base", "7b")
+
+
+def test_the_bundled_base_is_meant_unless_a_bench_shape_is_named(tmp_path):
+    trained = run_json("check", bundled_adapters()["medicine"])
+    assert trained["payees"][0]["part"] == "model"
+    run("make", tmp_path / "a", "--base", "tiny", "--rank", 2)
+    assert run_json("check", tmp_path / "a", "--preset", "tiny")["rank"] == 2
+    with pytest.raises(InputError, match=r"is F32 \[2, 256\], expected .* \[2, 192\]"):
+        run("check", tmp_path / "a")
 
 
 def test_the_life_of_an_alias(folders, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,10 +22,8 @@ from reference_node.billing.post import PostingFailed, post_settlement
 from reference_node.billing.reading import LogReader
 from reference_node.billing.sender import Sender
 from reference_node.billing.settlement_file import Settlement
-
-sys.path.insert(0, str(Path(__file__).parent))
-from billing_world import ANA, CID, filled_log, mixed_requests, open_log, request
-from devnet import Devnet
+from tests.node.billing_world import ANA, CID, filled_log, mixed_requests, open_log, request
+from tests.node.devnet import Devnet
 
 pytestmark = pytest.mark.node
 

@@ -31,7 +31,8 @@ def line(**changes: object) -> str:
 
 
 BROKEN = {
-    "empty file": ("", ["1: blank line; every line holds one row"]),
+    "empty file": ("", [" the file holds no rows; every line holds one"]),
+    "empty lines": ("\n \n", [" the file holds no rows; every line holds one"]),
     "blank line": (f"{line()}\n\n{line(id='b')}\n", ["2: blank line; every line holds one row"]),
     "not JSON": (
         "{\n",

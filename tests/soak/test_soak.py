@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import random
-import sys
 import threading
 import time
 from collections import Counter
@@ -26,12 +25,10 @@ import pytest
 pytest.importorskip("torch", reason="needs the node extra (torch)")
 pytest.importorskip("fastapi", reason="needs the node extra (fastapi)")
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "node"))
-from api_world import Live, Reference, adapter, live, make_base, small, upload_parts, wait_until
-
 from reference_node.adapters import Adapter
 from reference_node.billing.reading import LogReader
 from reference_node.serve.limits import Limits
+from tests.node.api_world import Live, Reference, adapter, live, make_base, small, upload_parts, wait_until
 
 ROWS = 4
 ASKERS, LEAVERS = 4 * ROWS, 2

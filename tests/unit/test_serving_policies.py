@@ -90,7 +90,8 @@ def test_both_documents_hold_every_figure_and_load_nothing(found):
     parts = blocks(found, facts, "olsim serving x.yaml")
     page, text = html.render("T", parts), markdown.render("T", parts)
     for word in (
-        "time to first token, median",
+        "time to first token, median, s",
+        "request latency, 99th percentile, s",
         "machines needed for all demand",
         "99.0",
         "olsim serving x.yaml",
@@ -158,9 +159,10 @@ def two_kinds(folder: Path, *, routing: str = "capacity", price: str = "4.00") -
     document = json.loads(PROFILE.read_text(encoding="utf-8"))
     for name in "abcd":
         document["fit"][name] /= 4
+    document["fit"]["regroup_ms"] /= 4
     for row in document["prefill"]:
         row["tok_s"] *= 4
-    for row in document["decode"]:
+    for row in [*document["decode"], *document["mixed"]]:
         row["step_ms_p50"] /= 4
     document["id"], document["provenance"]["measured"] = "synthetic-fast", False
     document["provenance"]["sha256"] = profile_sha256(document)

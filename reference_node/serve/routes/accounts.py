@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from models.errors import InputError
 from reference_node.billing import close_epoch
+from reference_node.billing.settlement_file import latest_settlement
 from reference_node.serve.auth import AdminKey, NodeOf, UsageKey
 from reference_node.serve.errors import ApiError, statuses
 
@@ -117,9 +118,13 @@ async def billing(
 async def settle(node: NodeOf, key: AdminKey) -> dict[str, Any]:
     """Close the epoch: settle everything that was billed since the last one."""
     try:
+        before = await asyncio.to_thread(latest_settlement, node.epochs)
         settlement = await asyncio.to_thread(close_epoch, node.log, node.epochs)
     except InputError as error:
         raise ApiError(409, str(error), code="nothing_to_settle") from error
+    if before is not None and settlement.epoch == before.epoch:
+        message = f"nothing was billed since epoch {before.epoch}, which settled {before.log_size} records"
+        raise ApiError(409, message, code="nothing_to_settle")
     return {
         "file": settlement.path.name,
         "sha256": settlement.sha256,

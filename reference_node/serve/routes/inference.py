@@ -19,7 +19,7 @@ from reference_node.serve.shapes import ChatShape, Shape, TextShape
 from reference_node.serve.stream import DONE, ClientGoneError, EventStream, event, unless_gone
 
 router = APIRouter(tags=["inference"])
-ERRORS = statuses(400, 401, 403, 404, 413, 429, 500, 503)
+ERRORS = statuses(400, 401, 403, 404, 413, 429, 500, 502, 503)
 EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 STREAM = {"text/event-stream": {"itemSchema": EVENT}}
 CLOSED = 499  # what a server writes down for a reader that hung up; nobody receives it
