@@ -43,7 +43,7 @@ def parse_json(data: bytes, *, where: str, bytes_max: int, depth_max: int) -> An
     """
     if len(data) > bytes_max:
         raise InputError([Problem(f"{len(data)} bytes of JSON; allowed {bytes_max}", where=where)])
-    depth = _depth(data, depth_max)
+    depth = nesting(data, depth_max)
     if depth > depth_max:
         raise InputError([Problem(f"nested deeper than {depth_max} levels", where=where)])
     try:
@@ -64,7 +64,7 @@ def short(text: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in shown)
 
 
-def _depth(data: bytes, limit: int) -> int:
+def nesting(data: bytes, limit: int) -> int:
     """Return the nesting depth, counted no further than one above the limit."""
     depth = deepest = 0
     for token in TOKENS.finditer(data):

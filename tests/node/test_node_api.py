@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -234,6 +235,21 @@ def test_bodies_that_are_no_json_and_paths_that_are_none(node: Live) -> None:
     assert node.http.get("/v1/nothing").json()["error"]["code"] == "not_found"
     assert node.http.get("/v1/completions").status_code == 405
     assert node.http.get("/v1/completions").json()["error"]["code"] == "method_not_allowed"
+
+
+def test_a_deep_body_is_refused_whatever_the_recursion_limit(node: Live) -> None:
+    """Some libraries raise the limit; a parser would then run out of stack and end the process."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)
+    try:
+        for content in (b"[" * 100_000, b'{"model":' * 100_000):
+            answer = node.http.post(
+                "/v1/completions", content=content, headers={"content-type": "application/json"}
+            )
+            assert answer.status_code == 400
+            assert answer.json()["error"]["message"] == "the body is nested deeper than 64 levels"
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def test_a_body_that_is_not_json_names_no_field(node: Live) -> None:

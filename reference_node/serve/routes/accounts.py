@@ -18,8 +18,9 @@ from reference_node.billing import close_epoch
 from reference_node.billing.settlement_file import latest_settlement
 from reference_node.serve.auth import AdminKey, NodeOf, UsageKey
 from reference_node.serve.errors import ApiError, statuses
+from reference_node.serve.routes.checked import CheckedRoute
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], route_class=CheckedRoute)
 ERRORS = statuses(401, 403, 500)
 MS_MAX = 1 << 53
 BILLS_MAX = 1_000

@@ -20,9 +20,10 @@ from reference_node.serve.auth import NodeOf, ReadKey, WriteKey
 from reference_node.serve.backend import DeadError
 from reference_node.serve.errors import ApiError, bad_request, statuses
 from reference_node.serve.node import Node
+from reference_node.serve.routes.checked import CheckedRoute
 from reference_node.serve.schemas import Strict
 
-router = APIRouter(tags=["adapters"])
+router = APIRouter(tags=["adapters"], route_class=CheckedRoute)
 ERRORS = statuses(401, 403, 500)
 
 

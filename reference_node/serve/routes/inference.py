@@ -14,11 +14,12 @@ from reference_node.serve.errors import ApiError, statuses
 from reference_node.serve.generation import Generation
 from reference_node.serve.node import Node
 from reference_node.serve.prompts import chat_prompt, text_prompt
+from reference_node.serve.routes.checked import CheckedRoute
 from reference_node.serve.schemas import ChatRequest, CompletionRequest, Generate
 from reference_node.serve.shapes import ChatShape, Shape, TextShape
 from reference_node.serve.stream import DONE, ClientGoneError, EventStream, event, unless_gone
 
-router = APIRouter(tags=["inference"])
+router = APIRouter(tags=["inference"], route_class=CheckedRoute)
 ERRORS = statuses(400, 401, 403, 404, 413, 429, 500, 502, 503)
 EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
 STREAM = {"text/event-stream": {"itemSchema": EVENT}}
