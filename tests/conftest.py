@@ -23,6 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 collect_ignore = ["api", "triton", *([] if find_spec("triton") else ["gpu/test_gpu_kernels.py"])]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave folders whose marker is ruled out unread: importing torch only to deselect takes longer than most tests."""
+    ruled_out = f"not {collection_path.name}" in (config.option.markexpr or "")
+    return True if ruled_out and collection_path.parent == ROOT / "tests" else None
+
+
 def pytest_report_header() -> str:
     """Say which tests run elsewhere."""
     return (
