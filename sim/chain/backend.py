@@ -82,6 +82,43 @@ class CallResult:
     gas_used: int
 
 
+@dataclass(frozen=True, slots=True)
+class StorageProof:
+    """One storage word with the trie nodes that prove it, from the storage root down."""
+
+    slot: int
+    value: int
+    nodes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccountProof:
+    """An account with the trie nodes that prove it (EIP-1186).
+
+    Parameters
+    ----------
+    address
+        20 bytes.
+    balance, nonce
+        Wei, and count of transactions.
+    code_hash, storage_root, state_root
+        32 bytes each.
+    nodes
+        RLP of the nodes from the state root down.
+    storage
+        One proof for each slot that was asked for.
+    """
+
+    address: bytes
+    balance: int
+    nonce: int
+    code_hash: bytes
+    storage_root: bytes
+    state_root: bytes
+    nodes: tuple[bytes, ...]
+    storage: tuple[StorageProof, ...]
+
+
 class ChainError(RuntimeError):
     """A transaction that no block can include, or a chain used out of order."""
 

@@ -17,6 +17,7 @@ from sim.chain.logindex import LogIndex
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sim.chain.backend import AccountProof
     from sim.chain.pyevm import Execution
 
 L1_CHAIN_ID = 900_001
@@ -181,6 +182,47 @@ class Chain:
             raise ChainError(f"cannot burn {amount_wei} wei; a burn is 0 or more")
         self._check_value(address, amount_wei)
         self._evm.add_balance(address, -amount_wei)
+
+    def execute_deposit(
+        self, sender: bytes, to: bytes | None, *, mint: int, value: int, gas: int, data: bytes = b""
+    ) -> Receipt:
+        """Execute what an L1 deposit derives on L2: the mint holds even where the call fails.
+
+        Parameters
+        ----------
+        sender
+            Whom the deposit is from; a contract's address comes with its alias.
+        to
+            Receiver, or None to create a contract.
+        mint, value
+            Coins created for the sender, and coins that the call sends, wei.
+        gas
+            Limit.
+        data
+            Calldata or creation code.
+        """
+        execution = self._evm.execute_deposit(sender, to, data, value, gas, mint)
+        return self._record(sender, to, execution)
+
+    def set_balance(self, address: bytes, wei: int) -> None:
+        """Give an account another native balance; for a development network."""
+        self._evm.set_balance(address, wei)
+
+    def set_nonce(self, address: bytes, nonce: int) -> None:
+        """Give an account another nonce; for a development network."""
+        self._evm.set_nonce(address, nonce)
+
+    def set_code(self, address: bytes, code: bytes) -> None:
+        """Put code at an address: predeploys, which no transaction creates."""
+        self._evm.set_code(address, code)
+
+    def set_storage(self, address: bytes, slot: int, value: int) -> None:
+        """Write one storage word; for a development network."""
+        self._evm.set_storage(address, slot, value)
+
+    def proof(self, address: bytes, slots: tuple[int, ...] = ()) -> AccountProof:
+        """Return an account and storage words with the trie nodes that prove them (EIP-1186)."""
+        return self._evm.proof(address, slots)
 
     def snapshot(self) -> SnapshotId:
         """Write the state into its tries and remember the root; good over any number of transactions."""

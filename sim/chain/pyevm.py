@@ -10,15 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import rlp
 from eth.constants import BLANK_ROOT_HASH, ZERO_ADDRESS, ZERO_HASH32
 from eth.db.atomic import AtomicDB
 from eth.exceptions import Revert
+from eth.rlp.accounts import Account
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.prague import PragueVM
 from eth.vm.spoof import SpoofTransaction
 from eth_utils.exceptions import ValidationError
+from trie import HexaryTrie
 
-from sim.chain.backend import ChainError
+from sim.chain.addresses import keccak
+from sim.chain.backend import AccountProof, ChainError, StorageProof
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +95,23 @@ class PyEvm:
         self._state.lock_changes()
         return execution
 
+    def execute_deposit(
+        self, sender: bytes, to: bytes | None, data: bytes, value: int, gas: int, mint: int
+    ) -> Execution:
+        """Run a transaction that an L1 deposit stands for.
+
+        The mint holds whatever follows. What cannot even begin (more value than balance, too little gas) is a
+        failed transaction here, not an error: included with status 0, its nonce used (OP Stack, deposits).
+        """
+        self.add_balance(sender, mint)
+        try:
+            execution = self._run(sender, to, data, value, gas)
+        except ChainError as error:
+            self._state.increment_nonce(sender)
+            execution = Execution(0, gas, b"", None, (), str(error))
+        self._state.lock_changes()
+        return execution
+
     def peek(self, sender: bytes, to: bytes | None, data: bytes, value: int, gas: int | None) -> Execution:
         """Run a transaction and undo it. Nothing is locked: locking would invalidate the checkpoint."""
         checkpoint = self._state.snapshot()
@@ -155,3 +176,54 @@ class PyEvm:
     def storage(self, address: bytes, slot: int) -> int:
         """One storage word."""
         return int(self._state.get_storage(address, slot))
+
+    def set_balance(self, address: bytes, wei: int) -> None:
+        """Give an account another native balance."""
+        self._state.set_balance(address, wei)
+        self._state.lock_changes()
+
+    def set_nonce(self, address: bytes, nonce: int) -> None:
+        """Give an account another nonce."""
+        self._state.set_nonce(address, nonce)
+        self._state.lock_changes()
+
+    def set_code(self, address: bytes, code: bytes) -> None:
+        """Put code at an address, as a genesis file does."""
+        self._state.set_code(address, code)
+        self._state.lock_changes()
+
+    def set_storage(self, address: bytes, slot: int, value: int) -> None:
+        """Write one storage word."""
+        self._state.set_storage(address, slot, value)
+        self._state.lock_changes()
+
+    def proof(self, address: bytes, slots: tuple[int, ...]) -> AccountProof:
+        """Return an account and storage words with the nodes that prove them."""
+        root = self.save()
+        trie = HexaryTrie(self._db, root)
+        key = keccak(address)
+        encoded = trie.get(key)
+        account = rlp.decode(encoded, sedes=Account) if encoded else Account()
+        storage = HexaryTrie(self._db, account.storage_root)
+        return AccountProof(
+            address=address,
+            balance=int(account.balance),
+            nonce=int(account.nonce),
+            code_hash=bytes(account.code_hash),
+            storage_root=bytes(account.storage_root),
+            state_root=root,
+            nodes=_encoded(trie.get_proof(key)),
+            storage=tuple(_word_proof(storage, slot) for slot in slots),
+        )
+
+
+def _word_proof(trie: HexaryTrie, slot: int) -> StorageProof:
+    key = keccak(slot.to_bytes(32, "big"))
+    encoded = trie.get(key)
+    value = int.from_bytes(rlp.decode(encoded), "big") if encoded else 0
+    return StorageProof(slot, value, _encoded(trie.get_proof(key)))
+
+
+def _encoded(nodes: tuple[Any, ...]) -> tuple[bytes, ...]:
+    """Return trie nodes as RLP; the empty trie's only node proves nothing and is left out."""
+    return tuple(rlp.encode(node) for node in nodes if node)
