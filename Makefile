@@ -55,8 +55,11 @@ test-api: setup-all $(API_VENV)/.stamp ## schemathesis (an environment of its ow
 soak: setup-all ## ten minutes of four times the load a node can serve; SOAK_SECONDS=60 for less
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m soak tests/soak -s
 
-bench-accelerator: setup-all ## kernels, figures and profile of an NVIDIA card, about nine minutes
-	$(BIN)/python -m reference_node.bench.accelerator --out runs/accelerator
+bench-accelerator: ## kernels, figures and profile of an NVIDIA card, by any Python here whose torch sees it
+	@for name in $(ACCELERATOR_PYTHON) $(BIN)/python python3 python; do \
+		$$name -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null || continue; \
+		exec $$name -m reference_node.bench.accelerator --out runs/accelerator $(ACCELERATOR_OPTIONS); \
+	done; echo "no Python here has a torch that sees a CUDA device; ACCELERATOR_PYTHON=... names another" >&2; exit 2
 
 clean: ## remove the environment and caches; runs/ stays
 	rm -rf $(VENV) $(TRITON_VENV) $(API_VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

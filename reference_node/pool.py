@@ -127,6 +127,10 @@ class AdapterPool:
         """Put a validated adapter without a folder into the host tier and return its content hash."""
         if adapter.rank > self.rank_max:
             raise InputError(f"adapter rank {adapter.rank} exceeds the pool's; allowed 1 to {self.rank_max}")
+        with self._lock:
+            if self._host.get(adapter.sha256) is not None:  # packing again would cost a copy of all its bytes
+                self._doomed.discard(adapter.sha256)
+                return adapter.sha256
         packed = self.store.pack(adapter)
         with self._lock:
             self._hold(packed)

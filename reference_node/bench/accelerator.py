@@ -12,11 +12,12 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from reference_node import kernels
 from reference_node.bench import accelerator_rig as rigs
 from reference_node.bench.accelerator_checks import kernel_errors
 
-LIMIT_S = 530  # of the whole run
 SUMMARY = "summary.json"
 
 
@@ -50,6 +50,11 @@ class Job:
         draft = self.out / f".{name}.part"
         draft.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         draft.replace(self.out / f"{name}.json")
+
+    def known(self) -> dict[str, str]:
+        """Return how sections ended so far, those of earlier runs into the same folder included."""
+        path = self.out / SUMMARY
+        return json.loads(path.read_text(encoding="utf-8"))["sections"] if path.exists() else {}
 
     def ceilings(self) -> dict[str, float]:
         """Return the ceilings that were measured before, measuring them now if they were not."""
@@ -120,18 +125,33 @@ def run_profile(job: Job) -> bool:
 
     command = f"python -m reference_node.bench.accelerator --preset {job.preset} --device {job.device}"
     profile = measure_profile(PLANS[job.preset], job.preset, job.device, command, say)
-    write_profile(profile, job.out / f"profile-{job.preset}.json")
+    name = profile_name(profile.device.name, job.preset, profile.model.dtype)
+    write_profile(replace(profile, id=name), job.out / f"{name}.json")
+    say(f"profile: {job.out / name}.json; reference_node/profiles is its place")
     return True
 
 
-# Section and the seconds it may take at most; the last one gets what is left.
+def profile_name(device: str, preset: str, dtype: str) -> str:
+    """Return how a profile is called: device, model, number format.
+
+    Examples
+    --------
+    >>> profile_name("NVIDIA H200", "8b", "bfloat16")
+    'h200-llama8b-bf16'
+    """
+    words = [word for word in re.findall("[a-z0-9]+", device.lower()) if word != "nvidia"]
+    return "-".join([*words, f"llama{preset}", {"bfloat16": "bf16", "float32": "fp32"}[dtype]])
+
+
+# Section and the seconds it may take at most.
 SECTIONS: dict[str, tuple[Callable[[Job], bool], int]] = {
     "ceilings": (run_ceilings, 60),
     "kernels": (run_kernels, 180),
     "figures": (run_figures, 200),
     "swap": (run_swap, 120),
-    "profile": (run_profile, LIMIT_S),
+    "profile": (run_profile, 560),
 }
+LIMIT_S = sum(seconds for _, seconds in SECTIONS.values())
 
 
 def use_best_tuning(job: Job) -> None:
@@ -182,17 +202,16 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def run_all(job: Job, names: Sequence[str]) -> int:
+def run_all(job: Job, names: Sequence[str], limit_s: float = LIMIT_S) -> int:
     """Run sections in processes of their own and return the exit code."""
     began, results = time.perf_counter(), {}
     for name in names:
-        left = LIMIT_S - (time.perf_counter() - began)
+        left = limit_s - (time.perf_counter() - began)
         allowed = min(left, SECTIONS[name][1])
         say(f"[{time.perf_counter() - began:6.1f} s] {name}")
         results[name] = run_alone(job, name, allowed) if allowed > 5 else "no time left"
-        job.write(
-            SUMMARY.removesuffix(".json"), {"sections": results, "seconds": time.perf_counter() - began}
-        )
+        seconds = time.perf_counter() - began
+        job.write(SUMMARY.removesuffix(".json"), {"sections": job.known() | results, "seconds": seconds})
     say("\n".join(f"{name:<10}{result}" for name, result in results.items()))
     return 0 if set(results.values()) == {"ok"} else 1
 
@@ -217,6 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", help="sections, separated by commas; all when left out, without the profile on a CPU"
     )
+    parser.add_argument(
+        "--limit-s", type=float, default=LIMIT_S, help=f"seconds of the whole run (default {LIMIT_S})"
+    )
     parser.add_argument("--section", choices=sorted(SECTIONS), help="run one section in this process")
     options = parser.parse_args(arguments)
     every = [name for name in SECTIONS if options.device == "cuda" or name != "profile"]
@@ -228,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     job = Job(options.out, options.device, options.preset)
     if options.section is None:
-        return run_all(job, names)
+        return run_all(job, names, options.limit_s)
     if options.device == "cpu":
         torch.set_num_threads(1)
     return 0 if SECTIONS[options.section][0](job) else 1

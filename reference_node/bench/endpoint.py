@@ -19,10 +19,11 @@ import numpy as np
 
 import reference_node
 from models.errors import InputError
+from reference_node.bench.describe import revision
 from reference_node.bench.endpoint_load import OpenLoop
 from reference_node.bench.endpoint_sweeps import ClosedLoop
 from reference_node.bench.measure import Progress
-from reference_node.bench.run import fit_decode, revision
+from reference_node.bench.run import fit_decode
 from reference_node.bench.streams import Streams
 from reference_node.profile import (
     SCHEMA_VERSION,

@@ -21,8 +21,9 @@ import torch
 import reference_node
 from models.serving import zipf_popularity
 from reference_node.adapters import save_adapter
+from reference_node.bench.describe import cpu_name, revision
 from reference_node.bench.measure import PLANS, Progress, Rig, prompt_of, timed_ms
-from reference_node.bench.run import build_rig, cpu_name, revision
+from reference_node.bench.run import build_rig
 from reference_node.rehearsal import rehearsal
 from reference_node.request import AdapterUse, Request
 from reference_node.weights import save_model

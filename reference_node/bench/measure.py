@@ -72,9 +72,37 @@ class BenchPlan:
     @property
     def length_max(self) -> int:
         """Return the longest sequence of any part of the bench."""
-        batch = max(self.batches)
-        rows = (max(ragged(batch, c)) + self.spare_tokens(batch, c) for c in self.contexts)
+        rows = (self.row_length(max(self.batches), context) for context in self.contexts)
         return max(*rows, max(self.prefill_tokens) + STEPS_OF_A_JOIN, self.input_tokens + self.output_tokens)
+
+    def row_length(self, batch: int, context: int, *, joined: bool = False) -> int:
+        """Return the room that each of `batch` rows needs, and with `joined` the prompt that comes to them."""
+        joins = [tokens + STEPS_OF_A_JOIN for tokens in self.joining_tokens(batch)] if joined else []
+        return max(max(ragged(batch, context)) + self.spare_tokens(batch, context), *joins, 0)
+
+    def joining_tokens(self, batch: int) -> list[int]:
+        """Return the prompt lengths that fit into one step beside `batch` rows."""
+        return [tokens for tokens in self.prefill_tokens if tokens + batch <= STEP_TOKENS]
+
+    def device_bytes(self, item_bytes: int) -> int:
+        """Return the bytes of weights, slots and all keys and values that the bench holds at once.
+
+        Parameters
+        ----------
+        item_bytes
+            Of one weight.
+        """
+        config, longest = self.config, self.input_tokens + self.output_tokens
+        engines = [(b, self.row_length(b, c)) for b in self.batches for c in self.contexts]
+        engines += [(b, self.row_length(b - 1, self.contexts[0], joined=True)) for b in self.batches if b > 1]
+        engines += [(max(self.prefill_batches), self.length_max), (max(self.batches), longest)]
+        limits = [EngineConfig(batch_max=rows, length_max=length) for rows, length in engines]
+        tokens = sum((limit.blocks + 1) * limit.block_size for limit in limits)
+        adapter = (
+            max(self.ranks) * config.layers * sum(out + inp for out, inp in config.projections().values())
+        )
+        held = config.parameters() + self.slots * adapter
+        return item_bytes * (held + 2 * tokens * config.layers * config.kv_heads * config.head_dim)
 
     def adapter_counts(self, batch: int) -> list[tuple[int, int]]:
         """Return (distinct adapters, rank) settings for one batch, base first."""
@@ -89,14 +117,15 @@ class BenchPlan:
 PLANS = {
     "tiny": BenchPlan(),
     "8b": BenchPlan(
+        # 80 GB of device memory and, by estimate, seven minutes of an H200; contexts lie around those that are served
         config=LLAMA_8B,
         batches=(1, 8, 32, 128),
-        contexts=(512, 2048),
-        prefill_tokens=(128, 512, 2048),
+        contexts=(256, 1024),
+        prefill_tokens=(64, 256, 512, 1024),
         adapters=64,
         requests=300,
-        input_tokens=512,
-        output_tokens=128,
+        input_tokens=256,
+        output_tokens=64,
     ),
 }
 

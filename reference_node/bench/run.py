@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +21,13 @@ import torch
 import reference_node
 from models.errors import InputError
 from models.serving import fit_step_time
-from reference_node.adapters import TARGETS
+from reference_node.bench.describe import (
+    describe_device,
+    describe_lora,
+    describe_model,
+    describe_software,
+    revision,
+)
 from reference_node.bench.load import Load, Run, burst_rate, median_row, serve, serving_row
 from reference_node.bench.measure import (
     PLANS,
@@ -39,20 +42,15 @@ from reference_node.model import random_model
 from reference_node.pool import HOST_BYTES, AdapterPool
 from reference_node.profile import (
     SCHEMA_VERSION,
-    BaseModel,
     DecodeRow,
-    Device,
     Energy,
     Fit,
-    Lora,
     Price,
     Profile,
     Provenance,
     ServingRow,
-    Software,
 )
 from reference_node.profile_file import write_profile
-from reference_node.weights import recipe_sha256
 
 SEED = 2025
 
@@ -79,6 +77,24 @@ def check_target(path: Path) -> None:
         raise InputError(f"{path}: cannot be written; name a file")
 
 
+def check_memory(needed: int, free: int) -> None:
+    """Refuse a plan that a device cannot hold, before minutes are spent on filling it.
+
+    Parameters
+    ----------
+    needed, free
+        Bytes of weights, slots, keys and values; bytes of the device. A tenth stays for graphs and workspaces.
+
+    Raises
+    ------
+    InputError
+        When they do not fit.
+    """
+    if needed > 0.9 * free:
+        held, room = needed / 1e9, 0.9 * free / 1e9
+        raise InputError(f"this preset holds {held:.1f} GB on the device at once; allowed here {room:.1f} GB")
+
+
 def build_rig(plan: BenchPlan, device_name: str, progress: Progress) -> Rig:
     """Put model, pool and adapters on the device and measure its ceilings.
 
@@ -96,6 +112,8 @@ def build_rig(plan: BenchPlan, device_name: str, progress: Progress) -> Rig:
     dtype = torch.bfloat16 if device_name == "cuda" else torch.float32
     if device_name == "cpu":
         torch.set_num_threads(1)
+    else:
+        check_memory(plan.device_bytes(dtype.itemsize), torch.cuda.mem_get_info()[0])
     progress(f"device ceilings, {plan.config.parameters() / 1e6:,.1f} M random parameters on {device_name}")
     bandwidth, flops = measure_ceilings(device, dtype)
     model = random_model(plan.config, SEED, device=device_name, dtype=dtype, max_length=plan.length_max)
@@ -142,10 +160,10 @@ def measure_profile(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         node_version=reference_node.__version__,
         git_rev=revision(),
-        device=_describe_device(rig),
-        software=_describe_software(rig),
-        model=_describe_model(rig, name),
-        lora=_describe_lora(rig),
+        device=describe_device(rig),
+        software=describe_software(rig),
+        model=describe_model(rig, name, SEED),
+        lora=describe_lora(rig),
         decode=decode,
         prefill=prefill,
         mixed=mixed,
@@ -198,87 +216,6 @@ def _run_rounds(
         median_row([serving_row(rig, load, run) for run in repeats])
         for load, repeats in zip(loads, zip(*runs, strict=True), strict=True)
     ]
-
-
-def _describe_device(rig: Rig) -> Device:
-    cuda = rig.model.device.type == "cuda"
-    memory = (
-        torch.cuda.get_device_properties(0).total_memory
-        if cuda
-        else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    )
-    return Device(
-        kind="cuda" if cuda else "cpu",
-        name=torch.cuda.get_device_name(0) if cuda else cpu_name(),
-        count=1,
-        memory_bytes=int(memory),
-        driver=f"CUDA {torch.version.cuda}" if cuda else None,
-        measured_bw_Bps=round(rig.bandwidth, 0),
-        measured_flops=round(rig.flops, 0),
-    )
-
-
-def _describe_software(rig: Rig) -> Software:
-    engine = rig.engine(1)
-    try:
-        from triton import __version__ as triton_version
-    except ImportError:
-        triton_version = None
-    return Software(
-        python=platform.python_version(),
-        torch=torch.__version__,
-        triton=triton_version,
-        attention_impl=engine.attention_name,
-        cuda_graphs=engine.runner.graphs is not None and engine.runner.graphs.recording,
-        threads=torch.get_num_threads(),
-        clock="processor" if rig.model.device.type == "cpu" else "wall",
-    )
-
-
-def _describe_model(rig: Rig, name: str) -> BaseModel:
-    config, size = rig.plan.config, rig.model.embed.element_size()
-    return BaseModel(
-        arch=f"llama-{name}",
-        params=config.parameters(),
-        streamed_bytes=config.streamed_parameters() * size,
-        kv_bytes_per_token=2 * config.layers * config.kv_heads * config.head_dim * size,
-        dtype=str(rig.model.dtype).removeprefix("torch."),
-        weights_sha256=recipe_sha256(config, SEED, rig.model.device.type, rig.model.dtype),
-        random_weights=True,
-    )
-
-
-def _describe_lora(rig: Rig) -> Lora:
-    rank = rig.plan.ranks[-1]
-    size = rig.pool.nbytes_per_adapter(rank)
-    return Lora(rank, list(TARGETS), size, rig.plan.slots, HOST_BYTES // size)
-
-
-def cpu_name() -> str:
-    """Return the processor's model name, or its architecture where the system does not say."""
-    info = Path("/proc/cpuinfo")
-    names = (
-        [
-            line.split(":", 1)[1].strip()
-            for line in info.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        if info.exists()
-        else []
-    )
-    return names[0] if names else platform.machine()
-
-
-def revision() -> str:
-    """Return the short hash of the checkout's commit, or "unknown" outside one."""
-    here = Path(__file__).parent
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found.stdout.strip()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

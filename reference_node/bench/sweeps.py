@@ -91,8 +91,7 @@ class MixedSweep:
         """Time every setting once more."""
         rig, regroups = self.rig, []
         for batch, engine in self.engines.items():
-            fitting = [t for t in rig.plan.prefill_tokens if t + batch <= engine.config.step_tokens]
-            for tokens in fitting:
+            for tokens in rig.plan.joining_tokens(batch):
                 times, after = _time_joins(rig, engine, tokens)
                 regroups += after
                 self.samples.setdefault((batch, tokens), []).append(times)
@@ -124,10 +123,8 @@ class MixedSweep:
 def _warm_engine(rig: Rig, batch: int, context: int, joining: int = 0) -> Engine:
     """Return an engine whose `batch` rows hold `context` tokens each in the mean, and free rows beside."""
     spare = rig.plan.spare_tokens(batch, context)
-    lengths = ragged(batch, context)
-    length = max(max(lengths) + spare, max(rig.plan.prefill_tokens) + STEPS_OF_A_JOIN if joining else 0)
-    engine = rig.engine(batch + joining, length)
-    for row, tokens in enumerate(lengths):
+    engine = rig.engine(batch + joining, rig.plan.row_length(batch, context, joined=joining > 0))
+    for row, tokens in enumerate(ragged(batch, context)):
         engine.submit(Request(f"row{row}", prompt_of(rig, row, tokens), spare))
     while engine.waiting or any(entry.remaining > 1 for entry in engine.scheduler.running):
         engine.step()

@@ -1,8 +1,8 @@
-"""`olsim node adapters`: make and check adapter folders, send them to a node, and keep a registry folder.
+"""`olsim node adapters`: make and check adapter folders, and keep those of a running node or of a registry folder.
 
-Decided here: what a person sees of an adapter (which version an alias serves, who is paid), and that commands that
-change a registry act as its administrator. `make` and `check` mean the bundled tiny base unless told otherwise; a
-registry knows the shape of its base model, so that `--base` is needed once.
+Decided here: what a person sees of an adapter (which version an alias serves, who is paid). `make` and `check` mean
+the bundled tiny base unless told otherwise; a registry knows the shape of its base model, so that `--base` is needed
+once. `list`, `show`, `rollback` and `delete` ask a running node unless a registry folder is named.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import typer
 
 from models.errors import InputError
 from reference_node.commands import need_packages
+from reference_node.commands.adapter_places import Facts, facts, open_registry, payees, place
 from reference_node.commands.chat import DEFAULT_URL, Key, Url, refusals
 
 if TYPE_CHECKING:
     from reference_node.config import ModelConfig
-    from reference_node.registry import Registry, Version
 
 adapters_app = typer.Typer(
-    help="Make, check and upload adapter folders; add, list, roll back and delete adapters of a registry.",
+    help="Make, check and upload adapter folders; list, roll back and delete adapters of a node or a registry.",
     no_args_is_help=True,
 )
 
@@ -41,6 +41,15 @@ Folder = Annotated[
     Path, typer.Argument(help="Adapter folder: adapter_config.json and adapter_model.safetensors.")
 ]
 Root = Annotated[Path, typer.Option("--registry", envvar="OLSIM_REGISTRY", help="Folder of the registry.")]
+Registered = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry", envvar="OLSIM_REGISTRY", help="Folder of a registry, while no node runs on it."
+    ),
+]
+Running = Annotated[
+    str | None, typer.Option("--url", help=f"A running node; {DEFAULT_URL} unless a registry is named.")
+]
 Alias = Annotated[str, typer.Argument(help="Name that the adapter is served under.")]
 
 
@@ -69,15 +78,15 @@ def check(folder: Folder, base: Base = None, as_json: AsJson = False) -> None:
 
     found = read_adapter(folder, _shape(base))
     manifest = read_manifest(folder / MANIFEST_FILE) if (folder / MANIFEST_FILE).exists() else None
-    facts = {
+    said = {
         "sha256": found.sha256,
         "rank": found.rank,
         "alpha": found.alpha,
         "targets": list(found.targets),
         "bytes": found.nbytes(),
-        "payees": _payees(manifest),
+        "payees": payees(manifest),
     }
-    _write(facts, as_json, _lines(facts))
+    _write(said, as_json, _lines(said))
 
 
 @adapters_app.command("add")
@@ -98,10 +107,9 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Store an adapter folder, with its manifest.json if there is one, as the newest version of an alias."""
-    with _open(root, base) as registry:
-        version = registry.adopt(folder, alias=alias, tenant=tenant)
-    facts = _facts(version)
-    _write(facts, as_json, _lines(facts))
+    with open_registry(root, None if base is None else _shape(base)) as registry:
+        said = facts(registry.adopt(folder, alias=alias, tenant=tenant))
+    _write(said, as_json, _lines(said))
 
 
 @adapters_app.command("upload")
@@ -119,26 +127,27 @@ def upload(
 
 
 @adapters_app.command("list")
-def list_adapters(root: Root, as_json: AsJson = False) -> None:
+def list_adapters(
+    root: Registered = None, url: Running = None, key: Key = None, as_json: AsJson = False
+) -> None:
     """List the version that each alias serves, its DataNets and its owner."""
-    with _open(root, writable=False) as registry:
-        served, problems, stored = registry.listing(), list(registry.problems), registry.usage()
-    document = {"adapters": [_facts(version) for version in served], "bytes": stored, "problems": problems}
-    _write(document, as_json, _table(served) + "".join(f"damaged: {problem}\n" for problem in problems))
+    with place(root, url, key) as found:
+        document = found.listing()
+    damaged = "".join(f"damaged: {problem}\n" for problem in document["problems"])
+    _write(document, as_json, _table(document["adapters"]) + damaged)
 
 
 @adapters_app.command("show")
-def show(alias: Alias, root: Root, as_json: AsJson = False) -> None:
+def show(
+    alias: Alias, root: Registered = None, url: Running = None, key: Key = None, as_json: AsJson = False
+) -> None:
     """Show every version of an alias, which one is served, and who is paid for it."""
-    with _open(root, writable=False) as registry:
-        versions, served = registry.versions(alias), registry.served(alias)
-    document = {
-        "alias": alias,
-        "serves": served.number,
-        "versions": [_facts(version) for version in versions],
-    }
-    head = f"{alias} serves version {served.number}; paid for it:\n"
-    paid = [f"  {p['part']:<13}{p['share']:>12}  {p['address']}\n" for p in _payees(served.manifest)]
+    with place(root, url, key) as found:
+        versions, serves = found.versions(alias)
+    document = {"alias": alias, "serves": serves, "versions": versions}
+    served = next(version for version in versions if version["version"] == serves)
+    head = f"{alias} serves version {serves}; paid for it:\n"
+    paid = [f"  {p['part']:<13}{p['share']:>12}  {p['address']}\n" for p in served["payees"]]
     _write(document, as_json, head + ("".join(paid) or "  nobody: no manifest\n") + _table(versions))
 
 
@@ -146,43 +155,31 @@ def show(alias: Alias, root: Root, as_json: AsJson = False) -> None:
 def rollback(
     alias: Alias,
     sha256: Annotated[str, typer.Argument(help="First 8 or more digits of the version's hash.")],
-    root: Root,
+    root: Registered = None,
+    url: Running = None,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Let an alias serve one of its earlier versions."""
-    with _open(root) as registry:
-        facts = _facts(registry.rollback(alias, sha256, tenant="local", admin=True))
-    _write(facts, as_json, f"{alias} serves version {facts['version']}, {facts['sha256']}\n")
+    with place(root, url, key, writable=True) as found:
+        said = found.rollback(alias, sha256)
+    _write(said, as_json, f"{alias} serves version {said['version']}, {said['sha256']}\n")
 
 
 @adapters_app.command("delete")
 def delete(
     alias: Alias,
-    root: Root,
     sha256: Annotated[str | None, typer.Argument(help="Only the version whose hash begins so.")] = None,
+    root: Registered = None,
+    url: Running = None,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Delete an alias, or one of its versions."""
-    with _open(root) as registry:
-        gone = registry.delete(alias, sha256, tenant="local", admin=True)
-        left = [version.number for version in registry.listing() if version.alias == alias]
-    document = {"deleted": [_facts(version) for version in gone], "serves": left[0] if left else None}
-    after = f"{alias} serves version {left[0]}" if left else f"{alias} is not served any more"
-    _write(document, as_json, f"deleted {len(gone)} of {alias}; {after}\n")
-
-
-def _open(root: Path, base: str | None = None, *, writable: bool = True) -> Registry:
-    """Open a registry for the base model it was made for, or make one for the named base."""
-    need_packages("torch")
-    from reference_node.registry import Registry, stored_base
-
-    if base is not None:
-        return Registry(root, _shape(base), writable=writable)
-    try:
-        config, base_sha256 = stored_base(root)
-    except InputError as error:
-        raise InputError([*error.problems, "make one by adding an adapter with --base FOLDER"]) from error
-    return Registry(root, config, base_sha256, writable=writable)
+    with place(root, url, key, writable=True) as found:
+        gone, serves = found.delete(alias, sha256)
+    after = f"{alias} is not served any more" if serves is None else f"{alias} serves version {serves}"
+    _write({"deleted": gone, "serves": serves}, as_json, f"deleted {len(gone)} of {alias}; {after}\n")
 
 
 def _shape(base: str | None) -> ModelConfig:
@@ -201,50 +198,26 @@ def _shape(base: str | None) -> ModelConfig:
     )
 
 
-def _facts(version: Version) -> dict[str, Any]:
-    manifest = version.manifest
-    return {
-        "alias": version.alias,
-        "version": version.number,
-        "sha256": version.sha256,
-        "created": version.created,
-        "tenant": version.tenant,
-        "bytes": version.bytes,
-        "rank": version.rank,
-        "targets": list(version.targets),
-        "owner": manifest.owner if manifest else None,
-        "datanets": {net.id: net.share_bps for net in manifest.datanets} if manifest else {},
-        "payees": _payees(manifest),
-    }
-
-
-def _payees(manifest: Any) -> list[dict[str, str]]:
-    """Return who is paid, with exact shares such as `3/8`."""
-    payees = manifest.payees() if manifest else ()
-    return [{"part": p.part, "share": str(p.share), "address": p.address} for p in payees]
-
-
-def _table(versions: Iterable[Version]) -> str:
+def _table(versions: Iterable[Facts]) -> str:
     head = ("alias", "version", "sha256", "rank", "bytes", "tenant", "owner", "DataNets (basis points)")
     rows = [head]
-    for version in versions:
-        facts = _facts(version)
+    for said in versions:
         start = (
-            facts["alias"],
-            str(facts["version"]),
-            facts["sha256"][:12],
-            str(facts["rank"]),
-            str(facts["bytes"]),
+            said["alias"],
+            str(said["version"]),
+            said["sha256"][:12],
+            str(said["rank"]),
+            str(said["bytes"]),
         )
-        rows.append((*start, facts["tenant"], _plain(facts["owner"]), _plain(facts["datanets"])))
+        rows.append((*start, said["tenant"], _plain(said["owner"]), _plain(said["datanets"])))
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def _lines(facts: dict[str, Any]) -> str:
-    shown = {key: _plain(value) for key, value in facts.items() if key != "payees"}
-    paid = "".join(f"pays: {p['share']} of {p['part']} to {p['address']}\n" for p in facts["payees"])
+def _lines(said: Facts) -> str:
+    shown = {key: _plain(value) for key, value in said.items() if key != "payees"}
+    paid = "".join(f"pays: {p['share']} of {p['part']} to {p['address']}\n" for p in said["payees"])
     return "".join(f"{key}: {value}\n" for key, value in shown.items()) + (
         paid or "pays: nobody, no manifest\n"
     )

@@ -35,6 +35,7 @@ def settle(
     from reference_node.billing import close_epoch
     from reference_node.billing.reading import LogReader
 
+    _check_log(log)
     found = close_epoch(LogReader(log), out)
     bills, payout = found.document["bills"], found.document["payout"]
     paid = sum(int(payee["gwei"]) > 0 for payee in found.payees)  # the others are carried from epochs before
@@ -94,6 +95,7 @@ def audit(
     for path in (log, settlement):
         if path is not None and not path.exists():
             raise InputError(f"{path}: there is no such file or folder")
+    _check_log(log)
     try:
         report = run(log, settlement)
     except InputError as error:
@@ -102,6 +104,16 @@ def audit(
         _write(fault if as_json else f"FAULT {problem}\n")
         raise typer.Exit(1) from error
     _write({"ok": True, **asdict(report)} if as_json else _report(report))
+
+
+def _check_log(folder: Path) -> None:
+    """Refuse a folder that no node ever logged into: an audit of nothing would call it whole."""
+    from reference_node.billing.segments import segment_files
+
+    if folder.is_dir() and not segment_files(folder) and not (folder / ".lock").exists():
+        near = folder / "log"
+        hint = f"; did you mean {near}?" if near.is_dir() else "; a node keeps it in DATA/log"
+        raise InputError(f"{folder} holds no billing log{hint}")
 
 
 def _sender(named: str, key_file: Path | None, deployment: Path) -> Sender:

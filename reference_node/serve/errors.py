@@ -134,12 +134,19 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return refuse(request.app.state.node.metrics, _malformed(error))
+    return refuse(request.app.state.node.metrics, _malformed(error, request.headers.get("content-type", "")))
 
 
-def _malformed(error: RequestValidationError) -> ApiError:
-    """Return the refusal of a body or query; a body that is not JSON has no field at fault."""
+def _malformed(error: RequestValidationError, sent_as: str) -> ApiError:
+    """Return the refusal of a body or query; a body that is no JSON object has no field at fault."""
     for entry in error.errors():
+        if tuple(entry["loc"]) == ("body",) and entry["type"] != "missing":
+            message = "the body is not a JSON object"
+            if "json" not in sent_as:
+                message = (
+                    f"the body was sent as {sent_as[:80]!r}; send it with 'content-type: application/json'"
+                )
+            return bad_request(message, None, "invalid_value")
         if entry["type"] == "json_invalid":
             reason = entry.get("ctx", {}).get("error", "it cannot be read")
             message = f"the body is not JSON: {reason}, at character {entry['loc'][-1]}"

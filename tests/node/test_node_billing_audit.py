@@ -234,3 +234,16 @@ def test_commands_from_log_to_chain(tmp_path: Path) -> None:
     assert json.loads(run(app, ["audit", log, "--json"]).stdout)["ok"] is True
     missing = run(app, ["audit", str(tmp_path / "nowhere")])
     assert isinstance(missing.exception, InputError)
+
+
+@pytest.mark.parametrize("command", ["audit", "settle"])
+def test_a_folder_that_is_no_log_is_not_called_whole(tmp_path: Path, command: str) -> None:
+    """The data folder in place of the log in it: what holds no record at all would pass every check."""
+    more = ["--out", str(tmp_path / "out")] if command == "settle" else []
+    filled_log(tmp_path / "data" / "log").close()
+    near = run(app, [command, str(tmp_path / "data"), *more])
+    assert isinstance(near.exception, InputError)
+    assert str(near.exception).endswith(f"holds no billing log; did you mean {tmp_path / 'data' / 'log'}?")
+    (tmp_path / "empty").mkdir()
+    assert "a node keeps it in DATA/log" in str(run(app, [command, str(tmp_path / "empty"), *more]).exception)
+    assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""`olsim node chat` and `olsim node adapters upload`: a person and a script talk to a live node from the terminal."""
+"""`olsim node chat` and `olsim node adapters`: a person and a script talk to a live node from the terminal."""
 
 from __future__ import annotations
 
@@ -141,3 +141,42 @@ def test_upload_then_talk_to_it(node, client, tmp_path):
         run(node, "adapters", "upload", "Not An Alias", folder)
     with pytest.raises(InputError, match="cannot be read"):
         run(node, "adapters", "upload", "fresh", tmp_path)
+
+
+def test_the_life_of_an_alias_on_a_running_node(node, client, tmp_path):
+    def said(*words: object) -> str:
+        return run(node, "adapters", *words).stdout
+
+    first, second = adapter(7), adapter(8)
+    run(node, "adapters", "upload", "life", write_folder(first, tmp_path / "1"))
+    run(node, "adapters", "upload", "life", write_folder(second, tmp_path / "2", owner=None))
+    lines = [line.split() for line in said("list").splitlines()]
+    assert [line[:3] for line in lines if line[0] == "life"] == [["life", "2", second.sha256[:12]]]
+    assert "life serves version 2; paid for it:\n  nobody: no manifest" in said("show", "life")
+    assert said("rollback", "life", first.sha256[:8]) == f"life serves version 1, {first.sha256}\n"
+    assert client.complete("life", "a", max_tokens=1).adapters == (first.sha256,)
+    shown = json.loads(said("show", "life", "--json"))
+    assert (shown["serves"], [one["sha256"] for one in shown["versions"]]) == (
+        1,
+        [first.sha256, second.sha256],
+    )
+    assert shown["versions"][0]["payees"][0]["address"] == "0x" + "a1" * 20
+    assert said("delete", "life", first.sha256[:8]) == "deleted 1 of life; life serves version 2\n"
+    gone = json.loads(said("delete", "life", "--json"))
+    assert ([one["sha256"] for one in gone["deleted"]], gone["serves"]) == ([second.sha256], None)
+    with pytest.raises(InputError, match="404: alias 'life' is unknown"):
+        said("show", "life")
+    with pytest.raises(InputError, match=r"401: .*; say --key or set OLSIM_NODE_KEY"):
+        run(node, "adapters", "list", key="olk_nobody")
+
+
+def test_a_node_and_its_registry_folder_are_described_alike(node, tmp_path, monkeypatch):
+    run(node, "adapters", "upload", "alike", write_folder(adapter(9), tmp_path / "made"))
+    root = str(node.options.registry_folder)
+    shown = json.loads(run(node, "adapters", "show", "alike", "--json").stdout)
+    read = CliRunner().invoke(app, ["adapters", "show", "alike", "--registry", root, "--json"])
+    assert json.loads(read.stdout) == shown
+    monkeypatch.setenv("OLSIM_REGISTRY", root)
+    locked = CliRunner().invoke(app, ["adapters", "delete", "alike"])
+    assert "ask that node, or stop it first" in str(locked.exception)
+    assert run(node, "adapters", "delete", "alike").stdout.startswith("deleted 1 of alike")

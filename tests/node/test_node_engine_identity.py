@@ -22,6 +22,7 @@ from tests.node.engine_world import SMALL, ask, assert_empty, medley, prompt, sm
 pytestmark = pytest.mark.node
 
 LONG = prompt(77, 50)  # three full blocks and a rest
+LAYOUTS = pytest.mark.parametrize("paged", [False, True], ids=["dense", "paged as on an accelerator"])
 
 
 def alone(*requests):
@@ -36,8 +37,9 @@ def poison():
     return replace(bad, sha256="0" * 64, a={key: tensor * float("nan") for key, tensor in bad.a.items()})
 
 
-def test_loading_replacing_evicting_and_deleting_never_change_a_request_in_flight():
-    engine, hashes = small_engine(slots=3, batch_max=4)
+@LAYOUTS
+def test_loading_replacing_evicting_and_deleting_never_change_a_request_in_flight(paged):
+    engine, hashes = small_engine(slots=3, batch_max=4, paged=paged)
     long = [ask("a", prompt(1, 9), 60, hashes[0]), ask("b", prompt(2, 20), 60, hashes[1])]
     short = [ask(f"s{i}", prompt(10 + i, 5), 3, hashes[2 + i % 4]) for i in range(16)]
     expected = alone(*long, *short)
@@ -62,14 +64,30 @@ def test_loading_replacing_evicting_and_deleting_never_change_a_request_in_fligh
     assert_empty(engine)
 
 
-def test_a_slot_that_changes_hands_between_two_steps_changes_what_the_row_is_served_with():
-    engine, hashes = small_engine(slots=1, batch_max=1)
+@LAYOUTS
+def test_a_slot_that_changes_hands_between_two_steps_changes_what_the_row_is_served_with(paged):
+    engine, hashes = small_engine(slots=1, batch_max=1, paged=paged)
     requests = [ask(f"r{i}", (1,), 2, hashes[i]) for i in range(6)]  # same row, slot and shape each time
     assert tokens_of(engine.run(requests)) == alone(*requests)
 
 
-def test_a_new_version_under_the_same_alias_never_meets_the_old_prefix():
-    engine, hashes = small_engine(block_size=4)
+@LAYOUTS
+def test_an_adapter_that_comes_back_to_another_slot_is_read_there(paged):
+    engine, (one, other, *_) = small_engine(slots=2, batch_max=1, paged=paged)
+    request = ask("r", (1,), 6, one)  # every step of it has the same rows and shape
+    first = engine.run([request])["r"].tokens
+    slot = engine.pool.resident()[one]
+    engine.pool.forget(one)
+    assert engine.pool.acquire(other) == slot
+    assert engine.pool.add(random_adapter(SMALL, 4, 0, gain=20.0)) == one
+    assert engine.run([request])["r"].tokens == first == alone(request)["r"]
+    assert engine.pool.resident()[one] != slot
+    assert first != alone(ask("r", (1,), 6, other))["r"]
+
+
+@LAYOUTS
+def test_a_new_version_under_the_same_alias_never_meets_the_old_prefix(paged):
+    engine, hashes = small_engine(block_size=4, paged=paged)
     versions = {"alias": hashes[0]}
     first = engine.run([ask("v1", LONG, 12, versions["alias"])])["v1"]
     versions["alias"] = engine.pool.add(random_adapter(SMALL, 4, 500, gain=20.0))
@@ -83,8 +101,9 @@ def test_a_new_version_under_the_same_alias_never_meets_the_old_prefix():
     assert (first.cached_tokens, second.cached_tokens, again.cached_tokens) == (0, 0, 48)
 
 
-def test_prefixes_are_not_shared_across_a_switch_of_adapters_or_weights_on_a_live_engine():
-    engine, hashes = small_engine()
+@LAYOUTS
+def test_prefixes_are_not_shared_across_a_switch_of_adapters_or_weights_on_a_live_engine(paged):
+    engine, hashes = small_engine(paged=paged)
     kinds = [(), (hashes[0],), (hashes[1],), (AdapterUse(hashes[0], 0.5),), (hashes[0], hashes[1])]
     requests = [ask(f"k{i}", LONG, 8, *uses) for i, uses in enumerate(kinds)]
     expected = alone(*requests)
@@ -96,8 +115,9 @@ def test_prefixes_are_not_shared_across_a_switch_of_adapters_or_weights_on_a_liv
     assert len({tuple(tokens) for tokens in expected.values()}) == len(kinds)
 
 
-def test_every_row_gets_the_adapter_that_it_names_and_the_completion_says_so():
-    engine, hashes = small_engine()
+@LAYOUTS
+def test_every_row_gets_the_adapter_that_it_names_and_the_completion_says_so(paged):
+    engine, hashes = small_engine(paged=paged)
     names = [(), (hashes[0],), (), (hashes[1],), (), (hashes[2],)]
     requests = [ask(f"r{i}", LONG[:10], 10, *uses) for i, uses in enumerate(names)]
     done = engine.run(requests)

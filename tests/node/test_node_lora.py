@@ -207,6 +207,15 @@ def test_thirty_two_rows_of_256_adapters_each_meet_their_own():
         assert torch.allclose(y[row], alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("tokens", [SEGMENT_TOKENS - 1, SEGMENT_TOKENS])
+def test_from_the_measured_crossover_on_an_adapters_tokens_are_one_product(tokens):
+    pool, slots = POOLS["strips"]
+    rows, counts = [[(slots[0], 1.0)], [(slots[2], 1.0)], [(slots[0], 1.0)]], [tokens - 1, 1, 1]
+    strips = LoraPlan(pool, rows, counts)._applied
+    product = tokens == SEGMENT_TOKENS
+    assert (len(strips.segments), strips.bags) == (int(product), 1 if product else tokens + 1)
+
+
 def test_a_plan_of_fixed_size_is_given_other_batches_in_the_same_tensors():
     pool, slots = POOLS["slabs"]
     plan = LoraPlan(pool, [[(slots[0], 1.0)], []], tokens_max=5, uses_max=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -23,6 +24,10 @@ MINUTE = {
     "vocab_size": 64, "hidden_size": 32, "layers": 2, "heads": 2, "kv_heads": 1, "head_dim": 16,
     "intermediate_size": 48,
 }  # fmt: skip
+MINUTE_PLAN = {
+    "batches": (1, 4), "ranks": (2, 4), "contexts": (8, 16), "prefill_tokens": (4, 8), "prefill_batches": (1, 2),
+    "slots": 4, "adapters": 6, "requests": 24, "input_tokens": 8, "output_tokens": 4, "repeats": 2, "steps": 2,
+}  # fmt: skip
 
 
 def test_committed_schema_is_current():
@@ -41,6 +46,22 @@ def test_committed_profile_satisfies_the_json_schema():
     validator = jsonschema.Draft202012Validator(json_schema())
     jsonschema.Draft202012Validator.check_schema(json_schema())
     assert list(validator.iter_errors(json.loads(CPU.read_text()))) == []
+
+
+def test_committed_cpu_profile_is_medians_of_five_repeats_on_one_thread_with_loads_held_out():
+    profile = read_profile(CPU)
+    assert (profile.provenance.n_repeats, profile.software.threads) == (5, 1)
+    assert (profile.software.clock, profile.provenance.processor_share > 0.9) == ("processor", True)
+    assert sum(row.holdout for row in profile.serving) >= 2
+
+
+def test_committed_fit_follows_from_the_decode_rows_alone():
+    pytest.importorskip("torch", reason="needs the node extra (torch)")
+    from reference_node.bench.run import fit_decode
+
+    profile = read_profile(CPU)
+    again = fit_decode(profile.decode, profile.fit.regroup_ms)
+    assert dataclasses.astuple(again) == pytest.approx(dataclasses.astuple(profile.fit), rel=1e-9)
 
 
 def _spoiled(kind: str) -> dict:
@@ -105,11 +126,7 @@ def test_bench_of_a_minute_model_writes_a_profile_that_both_sides_read(tmp_path)
     from sim.serving import read_profile as read_for_simulation
 
     shape = ModelConfig(**MINUTE)
-    plan = BenchPlan(
-        config=shape, batches=(1, 4), ranks=(2, 4), contexts=(8, 16), prefill_tokens=(4, 8),
-        prefill_batches=(1, 2), slots=4, adapters=6, requests=24, input_tokens=8, output_tokens=4,
-        repeats=2, steps=2,
-    )  # fmt: skip
+    plan = BenchPlan(config=shape, **MINUTE_PLAN)
     said: list[str] = []
     profile = write_profile(
         measure_profile(plan, "minute", "cpu", "test", said.append), tmp_path / "minute.json"
@@ -141,17 +158,26 @@ class Blocker:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Blocker())
 import reference_node.bench.accelerator
-import reference_node.bench.run
-print("loaded")
+from reference_node.bench.measure import BenchPlan
+from reference_node.bench.run import measure_profile
+from reference_node.config import ModelConfig
+shape = ModelConfig(**MINUTE)
+plan = BenchPlan(**(MINUTE_PLAN | {"config": shape, "requests": 8, "repeats": 1}))
+print(measure_profile(plan, "minute", "cpu", "test", lambda text: None).id)
 """
 
 
-def test_bench_imports_with_torch_numpy_and_safetensors_alone():
+def test_bench_runs_with_torch_numpy_and_safetensors_alone():
     pytest.importorskip("torch", reason="needs the node extra (torch)")
     done = subprocess.run(
-        [sys.executable, "-c", BARE], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", f"{MINUTE = }\n{MINUTE_PLAN = }\n{BARE}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
-    assert done.stdout.strip() == "loaded", done.stderr
+    assert done.stdout.strip() == "cpu-minute", done.stderr
 
 
 def test_figures_compare_with_peers_on_equal_weights(oracle, tmp_path):

@@ -92,6 +92,7 @@ async def upload(
 ) -> dict[str, Any]:
     """Store a peft adapter as the newest version of an alias, which serves it from now on."""
     async with node.uploading:
+        known = _hashes(node, alias)
         files = await weights.read(), await config.read(), None if manifest is None else await manifest.read()
         try:
             version = await asyncio.to_thread(
@@ -104,7 +105,19 @@ async def upload(
             )
         except InputError as error:
             raise _refusal(error) from error
-    await _warm(node, version)
+        try:
+            await _warm(node, version)
+        except InputError as error:
+            if version.sha256 not in known:  # an alias must not mean what can never be served
+                with suppress(InputError):  # deleted meanwhile
+                    await asyncio.to_thread(
+                        node.registry.delete,
+                        alias,
+                        version.sha256,
+                        tenant=key.tenant,
+                        admin=key.allows("admin"),
+                    )
+            raise bad_request(str(error), "weights", "invalid_adapter") from error
     return _facts(version, served=True)
 
 
@@ -163,15 +176,27 @@ async def delete(
 
 
 async def _warm(node: Node, version: Version) -> None:
-    """Let the backend read a new adapter before the first request asks for it."""
+    """Let the backend read a new adapter before the first request asks for it.
+
+    Raises
+    ------
+    InputError
+        When the backend refuses it.
+    """
     with suppress(UnknownModelError, DeadError):  # deleted meanwhile; or the first request will load it
         held = node.hold(f"{version.alias}@sha256:{version.sha256}")
         try:
             await node.backend.register(version.sha256, node.registry.folder(version.sha256))
-        except InputError as error:
-            raise bad_request(str(error), "weights", "invalid_value") from error
         finally:
             node.let_go([held.sha256] if held.sha256 else [])
+
+
+def _hashes(node: Node, alias: str) -> set[str]:
+    """Return the versions that an alias has before an upload."""
+    try:
+        return {version.sha256 for version in node.registry.versions(alias)}
+    except InputError:
+        return set()
 
 
 def _refusal(error: InputError) -> ApiError:
