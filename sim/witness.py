@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from itertools import product
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +20,18 @@ from numpy.typing import NDArray
 
 from sim.accounts import AGENT_ACCOUNTS, WORLD_ACCOUNTS
 from sim.chain.calls import count_calls
+from sim.chain.clock import DAY_S
 from sim.chain.gateway import ChainGateway
 from sim.chain.journal import JournalEntry
+from sim.chain.stopwatch import Stopwatch, TimedGateway
 from sim.chain.witness import ChainWitness
+from sim.rates import on, stands_for
 from sim.services import Services
 from sim.witness_deployment import bridge_times, deployment_spec, midnight
 
 if TYPE_CHECKING:
+    from sim.chain.backends.nodes import Nodes
+    from sim.chain.backends.rpc import RpcChain
     from sim.economy import Economy
     from sim.journal import Entry
     from sim.world import World
@@ -46,24 +52,34 @@ class Witness:
     ----------
     economy
         Static data; gives the contracts' parameters.
+    nodes
+        Where the chains are; in this process when None.
 
     Raises
     ------
     InputError
-        If two buckets share a role: the chain has one vesting contract per account.
+        If two buckets share a role: the chain has one vesting contract per account; or a node is not usable.
     """
 
-    def __init__(self, economy: Economy) -> None:
+    def __init__(self, economy: Economy, nodes: Nodes | None = None) -> None:
         self._economy = economy
-        self._chain = ChainWitness(
-            deployment_spec(economy),
-            day0_timestamp=midnight(economy.scenario.start),
-            times=bridge_times(economy),
-        )
-        self._gateway = ChainGateway(self._chain, self._replay)
+        self.watch = Stopwatch()
+        day0 = midnight(economy.scenario.start)
+        self._at_nodes = _connect(nodes, day0) if nodes else {}
+        with self.watch.running():
+            self._chain = ChainWitness(
+                deployment_spec(economy), day0_timestamp=day0, times=bridge_times(economy), **self._at_nodes
+            )
+        self._gateway = TimedGateway(ChainGateway(self._chain, self._replay), self.watch)
         self._world: World | None = None
         self._own: dict[str, Int] = {}
         self._waiting: list[JournalEntry] = []
+        self._flat_seen = False
+
+    @property
+    def chain(self) -> ChainWitness:
+        """The chains."""
+        return self._chain
 
     def begin(self, world: World, economy: Economy) -> Services:
         """Choose who has an address of its own, open the accounts, and return the services of the run."""
@@ -76,7 +92,8 @@ class Witness:
                 order = np.argsort(-world.holding.baseline_holding[row], kind="stable")
             self._own[name] = np.sort(order[: min(count, size - 1)]).astype(np.int64)
         if not economy.genesis:
-            self._chain.open(dict(self._balances(world)))
+            with self.watch.running():
+                self._chain.open(dict(self._balances(world)))
         return Services(governance=self._gateway, settlement=self)
 
     def settle(self, world: World, economy: Economy) -> None:
@@ -87,9 +104,15 @@ class Witness:
         sim.chain.journal.ReconciliationError
             If ledger and chain disagree.
         """
-        self._replay(world.day)
-        balances = dict(self._balances(world))
-        self._chain.reconcile(balances, epoch=int(economy.month_of_day[world.day]), day=world.day)
+        with self.watch.running():
+            self._replay(world.day)
+            balances = dict(self._balances(world))
+            self._chain.reconcile(balances, epoch=int(economy.month_of_day[world.day]), day=world.day)
+
+    def close(self) -> None:
+        """Give the connections to nodes back."""
+        for chain in self._at_nodes.values():
+            chain.close()
 
     def rows(self) -> dict[str, list[Any]]:
         """Return the reconciliation as the columns of ``chain.parquet``."""
@@ -115,7 +138,10 @@ class Witness:
             "transactions": self._chain.transactions,
             "reconciled_epochs": self._chain.reconciled_epochs,
             "max_abs_diff_wei": self._chain.max_abs_diff_wei,
-            "calls": [asdict(call) for call in count_calls(self._chain.deployment)],
+            "seconds": round(self.watch.wall_s, 2),
+            "transactions_per_s": round(self._chain.transactions / max(self.watch.wall_s, 1e-9), 1),
+            **{name: chain.client for name, chain in self._at_nodes.items()},
+            "calls": [asdict(call) for call in count_calls(self._chain.deployment, self._chain.bridge)],
         }
 
     @property
@@ -127,10 +153,21 @@ class Witness:
         """Execute the journal through a day; governance calls this before it moves time."""
         world = self._world
         assert world is not None
-        self._waiting += [line for entry in world.journal.take_entries() for line in self._lines(entry)]
+        entries = world.journal.take_entries()
+        bills = {
+            entry.day: ceil(np.count_nonzero(entry.source_parts) * self._users_per_bill(world))
+            for entry in entries
+            if entry.flow == "B1" and entry.source_parts is not None
+        }
+        self._waiting += [line for entry in entries for line in self._lines(entry)]
         due = [line for line in self._waiting if line.day <= through_day]
         self._waiting = self._waiting[len(due) :]
-        self._chain.replay(due, through_day=through_day, earned=dict(self._earned(world)))
+        self._chain.replay(due, through_day=through_day, earned=dict(self._earned(world)), bills=bills)
+
+    def _users_per_bill(self, world: World) -> float:
+        """Return how many users' flat platform parts a bill holds; 1 where there is none, so that bounds stay tight."""
+        self._flat_seen |= bool(on(world, "fees.platform_flat")[_row(world)])
+        return max(stands_for(self._economy), 1.0) if self._flat_seen else 1.0
 
     def _lines(self, entry: Entry) -> Iterator[JournalEntry]:
         """Yield an entry as lines of individuals and of the rest of the class."""
@@ -172,6 +209,14 @@ class Witness:
             lifetime = world.usage.cumulative_earned[row, world.layout.slice(name)]
             for index in self._own[name].tolist():
                 yield f"wallet.l2/{name}/{index}", int(lifetime[index])
+
+
+def _connect(nodes: Nodes, day0: int) -> dict[str, RpcChain]:
+    """Return the chains that are at nodes, by name."""
+    from sim.chain.backends.connect import connect_all
+
+    l1, l2 = connect_all(nodes, genesis_time=day0 - DAY_S)
+    return {"l2": l2} if l1 is None else {"l1": l1, "l2": l2}
 
 
 def matched(payers: dict[str, int], payees: dict[str, int]) -> Iterator[tuple[str, str, int]]:

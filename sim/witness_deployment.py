@@ -15,6 +15,8 @@ from sim.chain.deployment import BucketSpec, DeploymentSpec, GovernanceSpec
 from sim.scenario.governed import GOVERNED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from models.vesting import Schedule
     from sim.economy import Economy
 
@@ -66,6 +68,8 @@ def deployment_spec(economy: Economy) -> DeploymentSpec:
         parameters=rules,
         unit_wei=unit,
         token_symbol=scenario.token.symbol,
+        stakers_pot="staking_rewards",
+        announced=tuple(_announced(economy)),
     )
 
 
@@ -91,6 +95,17 @@ def _genesis_value(economy: Economy, path: str) -> tuple[int, ...]:
     parameter = economy.scenario.parameter(path)
     value = parameter.on(economy.scenario.start)
     return GOVERNED[path].encode(parameter.values[0][1] if value is None else value)
+
+
+def _announced(economy: Economy) -> Iterator[tuple[str, int, tuple[int, ...]]]:
+    """Yield the scenario's dated changes of governed parameters, each from the last second of the day before.
+
+    What a vote changes binds from the next day; so does what is written here, for readers of either kind.
+    """
+    for path in GOVERNED:
+        for day, value in economy.scenario.parameter(path).values[1:]:
+            if day > economy.scenario.start:
+                yield path, midnight(day) - 1, GOVERNED[path].encode(value)
 
 
 def bridge_times(economy: Economy) -> BridgeTimes:

@@ -137,6 +137,10 @@ class ContractAbi:
     def __init__(self, entries: Iterable[AbiEntry]) -> None:
         self.entries = tuple(entries)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> ContractAbi:
+        """Return itself: nothing in it changes."""
+        return self
+
     @cached_property
     def functions(self) -> dict[str, Item]:
         """Functions by name, and by signature where a name is overloaded."""

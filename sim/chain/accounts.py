@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sim.chain.addresses import DEAD_ADDRESS, address_of
 from sim.chain.deployment import POSTER
 from sim.chain.journal import TIMELOCK_LABEL, Kind, home, kind_of, owner_wallet
+from sim.chain.settlements import CLEARING
 
 if TYPE_CHECKING:
     from sim.chain.bridge import Bridge
@@ -29,6 +30,7 @@ class AccountBook:
         self._contracts = {
             TIMELOCK_LABEL: deployment.timelock.address,
             "burned.l2": DEAD_ADDRESS,
+            CLEARING: deployment.splitter.address,
             "distributor": address_of(POSTER),
         } | {f"vesting.{name}": client.address for name, client in deployment.vesting.items()}
 
@@ -52,7 +54,7 @@ class AccountBook:
             return chain.balance(self._deployment.distributor.address) + chain.balance(self.address(label))
         if kind is Kind.DEPOSIT:
             payee = self.address(home(label, "l2"))
-            return sum(d.amount_wei for d in self._bridge.pending_deposits() if d.to == payee)
+            return sum(d.mint_wei for d in self._bridge.pending_deposits() if d.to == payee)
         if kind is Kind.WITHDRAWAL:
             payee = self.address(home(label, "l1"))
             return sum(w.amount_wei for w in self._bridge.pending_withdrawals() if w.to == payee)

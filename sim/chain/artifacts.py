@@ -2,7 +2,7 @@
 
 Rule decided here: a contract runs from its committed artifact, so users need no compiler; each artifact
 carries the hash of every source it was built from, and one hash over all artifacts goes into a run's
-manifest.
+manifest. The bridge's contracts are another project's, unmodified, in a folder of their own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from models.errors import InputError, Problem
 from sim.chain.abi import ContractAbi
 
 FOLDER = Path(__file__).parent / "artifacts"
+OP_STACK = FOLDER / "op-stack"
+"""Contracts of the OP Stack as their package ships them; the licence and what was taken lie beside them."""
 SOURCES = Path(__file__).parent / "contracts"
 
 
@@ -34,7 +36,7 @@ class Artifact:
     creation_code, deployed_code
         Bytes before and after construction.
     sources
-        SHA-256 of every source in the import closure, by path.
+        Hash of every source in the import closure, by path: SHA-256 of our own, the compiler's Keccak-256 of others.
     settings
         Compiler version and settings.
     sha256
@@ -87,7 +89,14 @@ def names(folder: Path = FOLDER) -> tuple[str, ...]:
 @cache
 def common_abi() -> ContractAbi:
     """Return the ABIs of all contracts in one, which names an error or event of any of them."""
-    return ContractAbi([entry for name in names() for entry in load(name).abi.entries])
+    return ContractAbi(
+        [
+            entry
+            for folder in (OP_STACK, FOLDER)
+            for name in names(folder)
+            for entry in load(name, folder).abi.entries
+        ]
+    )
 
 
 def artifacts_sha256(folder: Path = FOLDER) -> str:

@@ -8,7 +8,10 @@ an exception means that the transaction could not be included at all.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NewType, Protocol
+from typing import TYPE_CHECKING, NewType, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
 SnapshotId = NewType("SnapshotId", int)
 
@@ -186,6 +189,9 @@ class Backend(Protocol):
     def storage(self, address: bytes, slot: int) -> int:
         """One storage word."""
 
+    def proof(self, address: bytes, slots: tuple[int, ...] = ()) -> AccountProof:
+        """Return an account and storage words with the trie nodes that prove them (EIP-1186)."""
+
     def snapshot(self) -> SnapshotId:
         """Remember the present state, over any number of transactions."""
 
@@ -201,3 +207,45 @@ class Backend(Protocol):
         topics: tuple[bytes | None, ...] = (),
     ) -> list[Log]:
         """Events in a range of blocks; a topic of None matches anything."""
+
+
+class SandboxChain(Backend, Protocol):
+    """A chain that the bridge and the witness run can drive: it also does what no transaction can."""
+
+    @property
+    def transaction_count(self) -> int:
+        """Number of transactions so far."""
+
+    def receipt(self, index: int) -> Receipt:
+        """Return the receipt of a transaction by its number."""
+
+    def find_logs(
+        self,
+        from_block: int,
+        to_block: int | None,
+        addresses: Collection[bytes] = (),
+        topics: Sequence[Collection[bytes]] = (),
+    ) -> list[Log]:
+        """Return events of any of some contracts, with any of some topics; an empty list of either means all."""
+
+    def latest_block_hash(self) -> bytes:
+        """Hash of the last block that ended, 32 bytes."""
+
+    def mint_native(self, address: bytes, amount_wei: int) -> None:
+        """Create native coins."""
+
+    def set_code(self, address: bytes, code: bytes) -> None:
+        """Put code at an address: predeploys, which no transaction creates."""
+
+    def execute_deposit(
+        self,
+        sender: bytes,
+        to: bytes | None,
+        *,
+        mint: int,
+        value: int,
+        gas: int,
+        data: bytes = b"",
+        source_hash: bytes = b"",
+    ) -> Receipt:
+        """Execute what an L1 deposit derives on L2: the mint holds even where the call fails."""

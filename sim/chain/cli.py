@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.chain.rpc.command import serve
+
 if TYPE_CHECKING:
     from sim.chain.demo import DemoStep
 
 app = typer.Typer(help="The contracts on their two in-process chains.", no_args_is_help=True)
+app.command()(serve)
 
 
 @app.callback()

@@ -15,8 +15,8 @@ from sim.chain.backend import ChainError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sim.chain.backend import SandboxChain
     from sim.chain.bridge import Bridge
-    from sim.chain.evm import Chain
 
 DAY_S = 86_400
 NOON_S = DAY_S // 2
@@ -34,11 +34,11 @@ class SandboxClock:
     l2
         Chain whose time is read; the bridge keeps both equal.
     bridge
-        Moves both chains forward and credits deposits on the way.
+        Moves both chains forward, and does what is due on the way.
     """
 
     day0_timestamp: int
-    l2: Chain
+    l2: SandboxChain
     bridge: Bridge
     _alarms: list[tuple[int, Callable[[], None]]] = field(default_factory=list)
 

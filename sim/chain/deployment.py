@@ -1,178 +1,59 @@
 """Deployment: every contract of the sandbox on its two chains, with the roles that hold afterwards.
 
 Rule decided here: the timelock begins with no proposer and no executor; the governor gets proposer, executor
-and canceller, and the deployer renounces the admin role, so that from then on only executed proposals change
-anything. The distributor's admin and the writer of parameters is the timelock. Each bucket's vesting contract
-is funded with its whole allocation; a bucket that is free from the first day needs no contract and is held by
-a plain account.
+and canceller, a guardian canceller alone where there is one, and the deployer renounces the admin role, so
+that from then on only executed proposals change anything. The timelock is the admin of every other contract's
+roles and the writer of parameters; the deployer never has a right in them. Each bucket's vesting contract is
+funded with its whole allocation; a bucket that is free from the first day needs no contract and is held by a
+plain account. Contracts are created in one order, so that their addresses are the same in every run.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.errors import InputError, Problem
 from sim.chain.addresses import address_of
 from sim.chain.clients.distributor import Distributor
+from sim.chain.clients.fee_splitter import FeeSplitter, Payees
 from sim.chain.clients.gopen import Gopen
-from sim.chain.clients.governor import QUORUM_DENOMINATOR, Governor
+from sim.chain.clients.governor import Governor
+from sim.chain.clients.log_anchor import LogAnchor
 from sim.chain.clients.open_token import OpenToken
 from sim.chain.clients.parameters import Parameters
-from sim.chain.clients.timelock import ADMIN_ROLE, GOVERNOR_ROLES, Timelock, role_id
+from sim.chain.clients.registry import Registry
+from sim.chain.clients.staking import Officers, Staking
+from sim.chain.clients.timelock import ADMIN_ROLE, ANYBODY, GOVERNOR_ROLES, Timelock, role_id
 from sim.chain.clients.vesting import TrancheVesting
+from sim.chain.deployment_spec import (
+    ARBITER,
+    DEPLOYERS,
+    LOG_POSTER,
+    POSTER,
+    REWARDER,
+    SETTLER,
+    SLASHER,
+    BucketSpec,
+    DeploymentSpec,
+    GovernanceSpec,
+    StakingSpec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import date
 
-    from models.vesting import Schedule
     from sim.chain.backend import Backend
 
-DEPLOYERS = {"l1": "deployer.l1", "l2": "deployer.l2"}
-"""Labels of who deploys: one per chain, so that no two contracts have the same address."""
-
-POSTER = "distributor.poster"
-"""Label of who posts payout roots."""
-
-
-@dataclass(frozen=True, slots=True)
-class BucketSpec:
-    """One allocation bucket's schedule.
-
-    Parameters
-    ----------
-    name
-        Bucket name; its account is ``vesting.<name>``.
-    allocation_wei, tge_wei
-        Whole allocation, and the part that is free at TGE.
-    dates
-        Unlock times in seconds, increasing, not before TGE.
-    numerators
-        Cumulative numerators, one per date; the last equals `denominator`. Equal instalments have 1..n over
-        n.
-    denominator
-        Common denominator.
-    beneficiary
-        Label of the account that releases pay to.
-    start
-        When the TGE part is free, seconds; the specification's TGE when None.
-    """
-
-    name: str
-    allocation_wei: int
-    tge_wei: int
-    dates: tuple[int, ...]
-    numerators: tuple[int, ...]
-    denominator: int
-    beneficiary: str
-    start: int | None = None
-
-    @classmethod
-    def of_schedule(
-        cls, name: str, schedule: Schedule, beneficiary: str, unit_wei: int = 10**9
-    ) -> BucketSpec:
-        """Return the bucket that pays from a calendar's own table, each date at its midnight (UTC).
-
-        Parameters
-        ----------
-        name, beneficiary
-            Bucket name, and the label that is paid.
-        schedule
-            The calendar, in ledger units.
-        unit_wei
-            Wei per ledger unit.
-        """
-        return cls(
-            name=name,
-            allocation_wei=schedule.allocation * unit_wei,
-            tge_wei=schedule.tge * unit_wei,
-            dates=tuple(_midnight(day) for day in schedule.dates),
-            numerators=schedule.numerators,
-            denominator=schedule.denominator,
-            beneficiary=beneficiary,
-            start=_midnight(schedule.tge_date),
-        )
-
-    @property
-    def has_schedule(self) -> bool:
-        """Whether anything is locked after TGE."""
-        return self.tge_wei < self.allocation_wei
-
-
-@dataclass(frozen=True, slots=True)
-class GovernanceSpec:
-    """Governance values.
-
-    Parameters
-    ----------
-    threshold_wei
-        Votes that a proposer needs.
-    delay_s, period_s, timelock_s
-        Voting delay, voting period and timelock, seconds.
-    quorum_numerator, quorum_denominator
-        Quorum as an exact fraction of the GOPEN supply.
-    """
-
-    threshold_wei: int
-    delay_s: int
-    period_s: int
-    quorum_numerator: int
-    quorum_denominator: int
-    timelock_s: int
-
-    @property
-    def quorum_ppm(self) -> int:
-        """Quorum in parts per million.
-
-        Raises
-        ------
-        InputError
-            If the fraction is not between 0 and 1 or has no exact value in parts per million.
-        """
-        scaled = self.quorum_numerator * QUORUM_DENOMINATOR
-        if self.quorum_denominator <= 0 or not 0 <= self.quorum_numerator <= self.quorum_denominator:
-            raise InputError(f"quorum {self.quorum_numerator}/{self.quorum_denominator}: expected 0 to 1")
-        if scaled % self.quorum_denominator:
-            given = f"{self.quorum_numerator}/{self.quorum_denominator}"
-            raise InputError(f"quorum {given} is not a whole number of millionths of the supply")
-        return scaled // self.quorum_denominator
-
-
-@dataclass(frozen=True, slots=True)
-class DeploymentSpec:
-    """Everything that the two chains start with.
-
-    Parameters
-    ----------
-    tge_timestamp
-        Time of the token generation event, seconds.
-    buckets
-        Allocation buckets; their sum is the cap.
-    governance
-        Governance values.
-    parameters
-        Governed parameters at genesis: vectors of integers by name.
-    unit_wei
-        Rounding unit of vesting and wei per unit of the ledger: 10^9 for a ledger in gwei of an 18-decimal
-        token.
-    token_name, token_symbol
-        Names of the L1 token.
-    """
-
-    tge_timestamp: int
-    buckets: tuple[BucketSpec, ...]
-    governance: GovernanceSpec
-    parameters: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    unit_wei: int = 10**9
-    token_name: str = "OpenLedger"
-    token_symbol: str = "OPEN"
-
-    @property
-    def cap_wei(self) -> int:
-        """Sum of the allocations."""
-        return sum(bucket.allocation_wei for bucket in self.buckets)
+__all__ = [
+    "DEPLOYERS",
+    "POSTER",
+    "BucketSpec",
+    "Deployment",
+    "DeploymentSpec",
+    "GovernanceSpec",
+    "StakingSpec",
+    "deploy_all",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +66,7 @@ class Deployment:
         The two chains.
     token, vesting
         L1: the token, and the vesting contract of each bucket that has a schedule.
-    gopen, timelock, governor, distributor, parameters
+    gopen, timelock, governor, distributor, parameters, staking, splitter, registry, log_anchor
         L2.
     """
 
@@ -199,6 +80,10 @@ class Deployment:
     governor: Governor
     distributor: Distributor
     parameters: Parameters
+    staking: Staking
+    splitter: FeeSplitter
+    registry: Registry
+    log_anchor: LogAnchor
 
     @property
     def contracts(self) -> dict[str, bytes]:
@@ -210,6 +95,10 @@ class Deployment:
             "OpenGovernor": self.governor.address,
             "AttributionDistributor": self.distributor.address,
             "Parameters": self.parameters.address,
+            "Staking": self.staking.address,
+            "FeeSplitter": self.splitter.address,
+            "Registry": self.registry.address,
+            "LogAnchor": self.log_anchor.address,
         }
         return named | {f"vesting.{name}": client.address for name, client in self.vesting.items()}
 
@@ -234,7 +123,26 @@ def deploy_all(l1: Backend, l2: Backend, spec: DeploymentSpec) -> Deployment:
     InputError
         If an allocation is not a multiple of the unit or a bucket appears twice.
     """
-    _check(spec)
+    spec.check()
+    token, vesting = _deploy_l1(l1, spec)
+    deployer = address_of(DEPLOYERS["l2"])
+    gopen = Gopen.deploy(l2, deployer)
+    timelock, governor = _deploy_governance(l2, gopen, spec.governance)
+    distributor = Distributor.deploy(l2, deployer, admin=timelock.address, poster=address_of(POSTER))
+    parameters = Parameters.deploy(
+        l2, deployer, governance=timelock.address, initial=spec.parameters, announced=spec.announced
+    )
+    staking = _deploy_staking(l2, spec, timelock, parameters)
+    return Deployment(
+        spec=spec, l1=l1, l2=l2, token=token, vesting=vesting, gopen=gopen, timelock=timelock,
+        governor=governor, distributor=distributor, parameters=parameters, staking=staking,
+        splitter=_deploy_splitter(l2, spec, timelock, parameters, staking),
+        registry=Registry.deploy(l2, deployer),
+        log_anchor=LogAnchor.deploy(l2, deployer, admin=timelock.address, poster=address_of(LOG_POSTER)),
+    )  # fmt: skip
+
+
+def _deploy_l1(l1: Backend, spec: DeploymentSpec) -> tuple[OpenToken, dict[str, TrancheVesting]]:
     deployer = address_of(DEPLOYERS["l1"])
     token = OpenToken.deploy(
         l1, deployer, name=spec.token_name, symbol=spec.token_symbol, cap_wei=spec.cap_wei, holder=deployer
@@ -243,34 +151,7 @@ def deploy_all(l1: Backend, l2: Backend, spec: DeploymentSpec) -> Deployment:
     for bucket in spec.buckets:
         holder = vesting[bucket.name].address if bucket.has_schedule else address_of(f"vesting.{bucket.name}")
         token.transfer(deployer, holder, bucket.allocation_wei)
-    deployer = address_of(DEPLOYERS["l2"])
-    gopen = Gopen.deploy(l2, deployer)
-    timelock, governor = _deploy_governance(l2, gopen, spec.governance)
-    return Deployment(
-        spec=spec, l1=l1, l2=l2, token=token, vesting=vesting, gopen=gopen, timelock=timelock,
-        governor=governor,
-        distributor=Distributor.deploy(l2, deployer, admin=timelock.address, poster=address_of(POSTER)),
-        parameters=Parameters.deploy(l2, deployer, governance=timelock.address, initial=spec.parameters),
-    )  # fmt: skip
-
-
-def _midnight(day: date) -> int:
-    return int(datetime.combine(day, time.min, UTC).timestamp())
-
-
-def _check(spec: DeploymentSpec) -> None:
-    problems = [
-        Problem(f"{wei} wei is not a multiple of the unit {spec.unit_wei} wei", f"buckets.{b.name}")
-        for b in spec.buckets
-        for wei in (b.allocation_wei, b.tge_wei)
-        if wei % spec.unit_wei
-    ]
-    seen = [b.name for b in spec.buckets]
-    problems += [
-        Problem("bucket appears twice", f"buckets.{n}") for n in sorted(set(seen)) if seen.count(n) > 1
-    ]
-    if problems:
-        raise InputError(problems)
+    return token, vesting
 
 
 def _deploy_bucket(l1: Backend, token: OpenToken, spec: DeploymentSpec, bucket: BucketSpec) -> TrancheVesting:
@@ -304,5 +185,45 @@ def _deploy_governance(l2: Backend, gopen: Gopen, spec: GovernanceSpec) -> tuple
     )
     for role in GOVERNOR_ROLES:
         timelock.grant_role(deployer, role_id(role), governor.address)
+    if spec.guardian is not None:
+        timelock.grant_role(deployer, role_id("CANCELLER_ROLE"), address_of(spec.guardian))
+    if spec.executors == "anybody":
+        timelock.grant_role(deployer, role_id("EXECUTOR_ROLE"), ANYBODY)
     timelock.renounce_role(deployer, ADMIN_ROLE)
     return timelock, governor
+
+
+def _deploy_staking(l2: Backend, spec: DeploymentSpec, timelock: Timelock, parameters: Parameters) -> Staking:
+    return Staking.deploy(
+        l2,
+        address_of(DEPLOYERS["l2"]),
+        admin=timelock.address,
+        officers=Officers(address_of(REWARDER), address_of(SLASHER), address_of(ARBITER)),
+        parameters=parameters.address,
+        treasury=timelock.address,
+        unit_wei=spec.unit_wei,
+        min_stake_wei=spec.staking.min_stake_units * spec.unit_wei,
+        burn_bps=spec.staking.burn_bps,
+        challenger_bps=spec.staking.challenger_bps,
+    )
+
+
+def _deploy_splitter(
+    l2: Backend, spec: DeploymentSpec, timelock: Timelock, parameters: Parameters, staking: Staking
+) -> FeeSplitter:
+    """Create the splitter; what the distributor gets waits at its poster, who funds each epoch's root."""
+    payees = Payees(
+        operators=address_of("operators_pot"),
+        treasury=timelock.address,
+        distributor=address_of(POSTER),
+        stakers=staking.address if spec.stakers_pot is None else address_of(spec.stakers_pot),
+    )
+    return FeeSplitter.deploy(
+        l2,
+        address_of(DEPLOYERS["l2"]),
+        admin=timelock.address,
+        settler=address_of(SETTLER),
+        parameters=parameters.address,
+        unit_wei=spec.unit_wei,
+        payees=payees,
+    )

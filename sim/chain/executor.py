@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sim.chain.abi import Reverted
 from sim.chain.addresses import hex_address
-from sim.chain.backend import ChainError
+from sim.chain.backend import ChainError, Receipt
 from sim.chain.bridge import BridgeError
 from sim.chain.journal import ReconciliationError, home
 from sim.chain.moves import Action
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sim.chain.accounts import AccountBook
-    from sim.chain.backend import Receipt
     from sim.chain.bridge import Bridge
     from sim.chain.claims import ClaimBook
     from sim.chain.clock import SandboxClock
     from sim.chain.deployment import Deployment
     from sim.chain.plan import Step
+    from sim.chain.settlements import Settler
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Executor:
 
     Parameters
     ----------
-    deployment, bridge, book, claims, clock
+    deployment, bridge, book, claims, settler, clock
         The parts of one witness run.
     """
 
@@ -52,14 +52,16 @@ class Executor:
         bridge: Bridge,
         book: AccountBook,
         claims: ClaimBook,
+        settler: Settler,
         clock: SandboxClock,
     ) -> None:
         self._d, self._bridge, self._book, self._claims, self._clock = deployment, bridge, book, claims, clock
+        self._settler = settler
         self._unit = deployment.spec.unit_wei
         self._withdrawals: dict[int, int] = {}
-        self._unproven: list[int] = []
+        self._unproven: dict[int, str] = {}
         self.spent: defaultdict[str, Spent] = defaultdict(Spent)
-        self._run: Mapping[Action, Callable[[Step], Receipt | None]] = {
+        self._run: Mapping[Action, Callable[[Step], Receipt | Sequence[Receipt]]] = {
             Action.TRANSFER_L1: self._transfer_l1,
             Action.TRANSFER_L2: self._transfer_l2,
             Action.FUND: self._transfer_l2,
@@ -70,18 +72,25 @@ class Executor:
             Action.CREDIT: self._credited,
             Action.WITHDRAW: self._withdraw,
             Action.PAY_OUT: self._pay_out,
+            Action.SETTLE: self._split_fees,
         }
 
     def begin_day(self, day: int) -> None:
-        """Go to a day: deposits that are due are credited, withdrawals that an output covers are proved."""
-        self._clock.move_to(day, self._clock.journal_hour(day))
-        waiting = []
-        for number in self._unproven:
-            if self._bridge.provable_at(number) <= self._clock.now:
-                self._bridge.prove(number)
-            else:
-                waiting.append(number)
-        self._unproven = waiting
+        """Go to a day; withdrawals are proved on the way, in the second in which an output covers them."""
+        hour = self._clock.journal_hour(day)
+        for number in list(self._unproven):
+            provable_at = self._bridge.provable_at(number)
+            if provable_at <= max(hour, self._clock.now):
+                self._clock.go(provable_at)
+                self._prove(number, day)
+        self._clock.move_to(day, hour)
+
+    def _prove(self, number: int, day: int) -> None:
+        account = self._unproven.pop(number)
+        try:
+            self._count(account, self._bridge.prove(number))
+        except (Reverted, BridgeError) as error:
+            raise ReconciliationError(account, day, f"proof of withdrawal {number}: {error}") from error
 
     def execute(self, steps: Sequence[Step], earned: Mapping[str, int]) -> None:
         """Execute the steps of one day in order; all claims are made when the first one is due.
@@ -113,7 +122,7 @@ class Executor:
         for step in steps:
             claims[step.target] += step.amount
         if claims:
-            self._count("distributor", self._claims.post(claims, earned))
+            self._post(claims, earned)
         for account, amount in claims.items():
             try:
                 paid, receipt = self._claims.claim(account)
@@ -128,11 +137,21 @@ class Executor:
 
     def post_epoch(self, earned: Mapping[str, int], log_root: bytes, log_size: int) -> None:
         """Post what waits at the distributor's poster, with no claims at once."""
-        self._count("distributor", self._claims.post({}, earned, log_root, log_size))
+        self._post({}, earned, log_root, log_size)
 
-    def _count(self, account: str, receipt: Receipt | None) -> None:
-        if receipt is not None:
-            spent = self.spent[account]
+    def _post(
+        self,
+        claims: Mapping[str, int],
+        earned: Mapping[str, int],
+        log_root: bytes = bytes(32),
+        log_size: int = 0,
+    ) -> None:
+        receipt = self._claims.post(claims, earned, log_root, log_size)
+        self._count("distributor", receipt or ())
+
+    def _count(self, account: str, sent: Receipt | Sequence[Receipt]) -> None:
+        spent = self.spent[account]
+        for receipt in (sent,) if isinstance(sent, Receipt) else sent:
             spent.gas_used += receipt.gas_used
             spent.transactions += 1
 
@@ -193,12 +212,13 @@ class Executor:
     def _unwrap(self, step: Step) -> Receipt:
         return self._d.gopen.withdraw(self._book.address(step.source), step.amount * self._unit)
 
-    def _deposit(self, step: Step) -> Receipt:
+    def _deposit(self, step: Step) -> Sequence[Receipt]:
         payee = self._book.address(home(step.target, "l2"))
         return self._bridge.deposit(self._book.address(step.source), step.amount * self._unit, payee)[1]
 
-    def _credited(self, step: Step) -> None:
-        """Send nothing: the bridge credits a deposit when its time has come."""
+    def _credited(self, step: Step) -> Sequence[Receipt]:
+        """Send nothing: the bridge derives a deposit when its time has come."""
+        return ()
 
     def _withdraw(self, step: Step) -> Receipt:
         payee = self._book.address(home(step.target, "l1"))
@@ -206,8 +226,15 @@ class Executor:
             self._book.address(step.source), step.amount * self._unit, payee
         )
         self._withdrawals[step.transit] = number
-        self._unproven.append(number)
+        self._unproven[number] = step.target
         return receipt
+
+    def _split_fees(self, step: Step) -> Sequence[Receipt]:
+        try:
+            return self._settler.settle(step.bills)
+        except Reverted as refused:
+            account = self._settler.account_of(str(refused.arguments.get("payee", "")))
+            raise ReconciliationError(account, step.day, f"the fee splitter refuses: {refused}") from refused
 
     def _pay_out(self, step: Step) -> Receipt:
         number = self._withdrawals.pop(step.transit)

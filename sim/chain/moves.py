@@ -3,7 +3,7 @@
 Rule decided here: entries of one (flow, source, target) become one move on the first day that they appear, so
 that a month of daily transfers costs one transaction. Unlocks and claims keep their own days, because a
 contract computes their amounts; so do sendings across the bridge that do not arrive within the batch, because
-the bridge counts their days.
+the bridge counts their days. The parts of a day's bills are one move, because one contract pays them all.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from sim.chain.journal import JournalEntry, Kind, ReconciliationError, home, kind_of, owner_wallet
+from sim.chain.settlements import CLEARING, PARTS, PAYEES, DayBills, day_bills, is_split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,12 +35,13 @@ class Action(Enum):
     PAY_OUT = auto()
     FUND = auto()
     CLAIM = auto()
+    SETTLE = auto()
 
 
 SENDINGS = frozenset({Action.DEPOSIT, Action.WITHDRAW})
 ARRIVALS = frozenset({Action.CREDIT, Action.PAY_OUT})
-WHOLE = frozenset({Action.RELEASE, Action.CLAIM})
-"""Moves whose amount a contract computes: never in parts."""
+WHOLE = frozenset({Action.RELEASE, Action.CLAIM, Action.SETTLE})
+"""Moves whose amount a contract computes or checks: never in parts."""
 
 _ACTIONS = {
     (Kind.VESTING, Kind.L1): Action.RELEASE,
@@ -74,6 +76,8 @@ class Move:
         What is still to be moved, gwei.
     arrives
         For sendings across the bridge: whether the same batch says that it arrives.
+    bills
+        For settlements: what is paid to whom; `target` is empty then.
     """
 
     day: int
@@ -83,6 +87,12 @@ class Move:
     target: str
     amount: int
     arrives: bool = False
+    bills: DayBills | None = None
+
+    @property
+    def keeps_day(self) -> bool:
+        """Whether it has to be made on its own day."""
+        return self.action in WHOLE or (self.action in SENDINGS and not self.arrives)
 
 
 @dataclass(slots=True)
@@ -148,6 +158,13 @@ def action_of(entry: JournalEntry) -> Action:
     if action is None:
         _refuse(entry, "no move on the chains goes that way")
         raise AssertionError
+    if entry.source == CLEARING:
+        if not is_split(entry):
+            _refuse(entry, "fees leave clearing by a split alone")
+        payees = PAYEES[PARTS[entry.flow]]
+        if entry.target not in payees:
+            _refuse(entry, f"the splitter pays {' and '.join(payees)}")
+        return Action.SETTLE
     if entry.flow == "C1" and source is Kind.DISTRIBUTOR:
         return Action.CLAIM
     if action is Action.WRAP and owner_wallet(entry.target) != entry.source:
@@ -199,18 +216,28 @@ def bundle(entries: Sequence[JournalEntry], transits: Sequence[Transit]) -> tupl
     moves: dict[tuple[object, ...], Move] = {}
     for entry in entries:
         action = action_of(entry)
-        if action in ARRIVALS:
+        if action in ARRIVALS or action is Action.SETTLE:
             continue
         for amount, arrives in _parts(entry, action, arriving):
-            keeps_day = action in WHOLE or (action in SENDINGS and not arrives)
-            key = (action, entry.flow, entry.source, entry.target, arrives, entry.day if keeps_day else None)
-            known = moves.get(key)
-            if known is None:
-                moves[key] = Move(entry.day, action, entry.flow, entry.source, entry.target, amount, arrives)
-            else:
+            move = Move(entry.day, action, entry.flow, entry.source, entry.target, amount, arrives)
+            key = (
+                action,
+                entry.flow,
+                entry.source,
+                entry.target,
+                arrives,
+                entry.day if move.keeps_day else None,
+            )
+            known = moves.setdefault(key, move)
+            if known is not move:
                 known.amount += amount
     unmatched = {label for label, amount in arriving.items() if amount}
-    return sorted(moves.values(), key=lambda move: move.day), unmatched
+    every = [*moves.values(), *map(_settlement, day_bills(entries))]
+    return sorted(every, key=lambda move: move.day), unmatched
+
+
+def _settlement(bills: DayBills) -> Move:
+    return Move(bills.day, Action.SETTLE, "B", CLEARING, "", bills.paid, bills=bills)
 
 
 def _parts(entry: JournalEntry, action: Action, arriving: defaultdict[str, int]) -> list[tuple[int, bool]]:
@@ -224,7 +251,14 @@ def _parts(entry: JournalEntry, action: Action, arriving: defaultdict[str, int])
 
 
 def one_by_one(entries: Sequence[JournalEntry]) -> list[Move]:
-    """Return every entry as a move of its own, in the ledger's order."""
-    return [
-        Move(e.day, action_of(e), e.flow, e.source, e.target, e.amount_gwei) for e in entries if e.amount_gwei
-    ]
+    """Return every entry as a move of its own, in the ledger's order; a day's bills at the last of their parts."""
+    last = {entry.day: position for position, entry in enumerate(entries) if is_split(entry)}
+    settlements = {last[bills.day]: _settlement(bills) for bills in day_bills(entries)}
+    moves = []
+    for position, e in enumerate(entries):
+        action = action_of(e)
+        if action is Action.SETTLE:
+            moves += [settlements[position]] if position in settlements else []
+        elif e.amount_gwei:
+            moves.append(Move(e.day, action, e.flow, e.source, e.target, e.amount_gwei))
+    return moves

@@ -1,9 +1,11 @@
 """Plan of a replay: the order in which a batch of journal entries is executed.
 
 Rule decided here: bundled moves (`sim.chain.moves`) whose source is still short wait, and go in parts, until
-what feeds them has arrived; money between the chains arrives no earlier than the bridge allows. A batch that
-cannot be executed in this way is executed entry by entry in the ledger's own order. If that fails too, the
-journal contradicts itself, and the account that cannot pay is named with the day.
+what feeds them has arrived; money between the chains arrives no earlier than the bridge allows. Bills are settled
+when a move that keeps its day wants their money, and on the last day; claims come after that, because the
+distributor is funded for all of them at once. A batch that cannot be executed in this way is executed entry by
+entry in the ledger's own order. If that fails too, the journal contradicts itself, and the account that cannot
+pay is named with the day.
 """
 
 from __future__ import annotations
@@ -25,9 +27,12 @@ from sim.chain.moves import (
     bundle,
     one_by_one,
 )
+from sim.chain.settlements import CLEARING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sim.chain.settlements import DayBills
 
 POSTED = "distributor.posted"
 """Label of what the distributor contract holds; ``distributor`` alone is what waits to be posted."""
@@ -59,6 +64,8 @@ class Step:
         Gwei.
     transit
         Number of the sending that leaves or arrives; 0 for other actions.
+    bills
+        For settlements: what is paid to whom, by day.
     """
 
     day: int
@@ -68,6 +75,7 @@ class Step:
     target: str
     amount: int
     transit: int = 0
+    bills: tuple[DayBills, ...] = ()
 
 
 class _Stuck(Exception):  # noqa: N818 - a turn of the planner, never seen outside
@@ -153,15 +161,30 @@ class _Walk:
         self.steps: list[Step] = []
 
     def bundled(self, moves: list[Move], days: range) -> list[Step]:
+        bills = [move for move in moves if move.action is Action.SETTLE]
+        moves = [move for move in moves if move.action is not Action.SETTLE]
         for day in days:
             self._arrive(day)
+            moves = self._pass_until_still(moves, day, but=Action.CLAIM)
+            wanted = day == days[-1] or any(move.keeps_day and move.day <= day for move in moves)
+            while wanted and (paid := self._settle(bills, day)):
+                bills = bills[paid:]
+                moves = self._pass_until_still(moves, day, but=Action.CLAIM)
             moves = self._pass_until_still(moves, day)
+            self._refuse_late(moves, day)
+        moves += bills
         if moves:
             self._short(moves[0], days[-1])
         late = [t for t in self.state.transits if t.arrives]
         if late:
             raise _Stuck(late[0].label, days[-1], "arrives before the bridge allows")
         return self.steps
+
+    def _refuse_late(self, moves: list[Move], day: int) -> None:
+        """Give up where money that has to cross the bridge on its day was spent on something else."""
+        for move in moves:
+            if move.action in SENDINGS and move.keeps_day and move.day <= day:
+                self._short(move, day)
 
     def strict(self, moves: list[Move]) -> list[Step]:
         for move in moves:
@@ -173,13 +196,31 @@ class _Walk:
                 self._make(move, move.day, move.amount)
         return self.steps
 
-    def _pass_until_still(self, moves: list[Move], day: int) -> list[Move]:
-        """Make every move of the day that has money, again and again until nothing changes."""
+    def _settle(self, bills: list[Move], day: int) -> int:
+        """Settle the oldest days that clearing has the money of, as one step, and return how many they were."""
+        held, paid = self.state.balances[CLEARING], 0
+        while paid < len(bills) and bills[paid].day <= day and bills[paid].amount <= held:
+            held -= bills[paid].amount
+            paid += 1
+        if paid:
+            self._pay([move.bills for move in bills[:paid] if move.bills], day)
+        return paid
+
+    def _pay(self, bills: list[DayBills], day: int) -> None:
+        paid = sum(of_day.paid for of_day in bills)
+        self.state.balances[CLEARING] -= paid
+        for of_day in bills:
+            for _, target, amount in of_day.payments:
+                self.state.balances[target] += amount
+        self.steps.append(Step(day, Action.SETTLE, "B", CLEARING, "", paid, bills=tuple(bills)))
+
+    def _pass_until_still(self, moves: list[Move], day: int, but: Action | None = None) -> list[Move]:
+        """Make every move of the day that has money, `but` those, again and again until nothing changes."""
         moved = True
         while moved:
             moved = False
             for move in moves:
-                amount = self._possible(move) if move.day <= day else 0
+                amount = self._possible(move) if move.day <= day and move.action is not but else 0
                 if amount:
                     self._make(move, day, amount)
                     move.amount -= amount
@@ -196,6 +237,9 @@ class _Walk:
         return min(held, move.amount)
 
     def _make(self, move: Move, day: int, amount: int) -> None:
+        if move.bills is not None:
+            self._pay([move.bills], day)
+            return
         balances, transit = self.state.balances, 0
         if move.action is Action.CLAIM:
             balances[POSTED] += balances[move.source] - amount

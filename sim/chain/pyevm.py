@@ -1,45 +1,48 @@
-"""py-evm: the one module that touches it.
+"""py-evm: the state of one chain and what changes it.
 
-Rule decided here: transactions are unsigned, the gas price and the base fee are 0 (py-evm burns the base fee,
-and on L2 native coins are money), and every transaction ends with `lock_changes`, without which the next one
-would find storage warm and report too little gas. Private fields of py-evm are used in `_set_block` alone.
+Rule decided here: every transaction ends with `lock_changes`, without which the next one would find storage warm and
+report too little gas; a read ends by going back and never locks, because locking would invalidate its checkpoint.
+Whoever pays no fee runs under a base fee of 0, as nodes do for calls; paid base fees go to the vault, or are burned
+where there is none. Private fields of py-evm are touched in this module alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import rlp
-from eth.constants import BLANK_ROOT_HASH, ZERO_ADDRESS, ZERO_HASH32
+from eth.constants import BLANK_ROOT_HASH, ZERO_HASH32
 from eth.db.atomic import AtomicDB
-from eth.exceptions import Revert
-from eth.rlp.accounts import Account
 from eth.vm.execution_context import ExecutionContext
-from eth.vm.forks.prague import PragueVM
-from eth.vm.spoof import SpoofTransaction
+from eth.vm.forks.prague.constants import (
+    HISTORY_SERVE_WINDOW,
+    HISTORY_STORAGE_ADDRESS,
+    HISTORY_STORAGE_CONTRACT_CODE,
+)
 from eth_utils.exceptions import ValidationError
-from trie import HexaryTrie
 
-from sim.chain.addresses import keccak
-from sim.chain.backend import AccountProof, ChainError, StorageProof
+from sim.chain.backend import ChainError
+from sim.chain.computation import Computation, TracedComputation
+from sim.chain.execution import Envelope, Execution, State, outcome
+from sim.chain.tries import account_proof, export_nodes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-FORK = "prague"
+    from sim.chain.backend import AccountProof
+    from sim.chain.message import BlockEnv, Message, Override, Rules
+
+PRECOMPILES = frozenset(Computation.get_precompiles())
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """What one execution did: status, gas after refunds, output, created address and raw logs."""
+class _Ancestors:
+    """Hashes of the blocks before one, the latest first, computed when code asks for them."""
 
-    status: int
-    gas_used: int
-    output: bytes
-    created: bytes | None
-    logs: tuple[tuple[bytes, tuple[int, ...], bytes], ...]
-    error: str
+    def __init__(self, hash_of: Callable[[int], bytes], number: int) -> None:
+        self._hash_of, self._number = hash_of, number
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self._hash_of, range(self._number - 1, -1, -1))
 
 
 class PyEvm:
@@ -47,114 +50,202 @@ class PyEvm:
 
     Parameters
     ----------
-    chain_id
-        Chain id as contracts see it.
-    timestamp
-        Time of the first block, seconds.
-    block_gas_limit
-        Gas limit of a block, and of a transaction.
-    balances
-        Native balances at genesis, wei.
+    rules, env
+        What holds for all blocks, and the block that is executed in.
+    hash_of
+        Hash of a block by its number, for BLOCKHASH.
+    root, db
+        State to begin at and where its nodes are; an empty state when None.
     """
 
     def __init__(
-        self, chain_id: int, timestamp: int, block_gas_limit: int, balances: Mapping[bytes, int]
+        self,
+        rules: Rules,
+        env: BlockEnv,
+        hash_of: Callable[[int], bytes],
+        root: bytes = BLANK_ROOT_HASH,
+        db: AtomicDB | None = None,
     ) -> None:
-        self._vm: Any = PragueVM
-        self._gas_limit = block_gas_limit
-        self._db = AtomicDB()
-        self._context = ExecutionContext(
-            coinbase=ZERO_ADDRESS,
-            timestamp=timestamp,
-            block_number=1,  # type: ignore[arg-type,unused-ignore]
+        self._rules, self._hash_of = rules, hash_of
+        self._db = AtomicDB() if db is None else db
+        self._context: Any = ExecutionContext(
+            coinbase=rules.coinbase,  # type: ignore[arg-type,unused-ignore]
+            timestamp=env.timestamp,
+            block_number=env.number,  # type: ignore[arg-type,unused-ignore]
             difficulty=0,
             mix_hash=ZERO_HASH32,
-            gas_limit=block_gas_limit,
+            gas_limit=rules.gas_limit,
             prev_hashes=(),
-            chain_id=chain_id,
-            base_fee_per_gas=0,
+            chain_id=rules.chain_id,
+            base_fee_per_gas=env.base_fee,
             excess_blob_gas=0,
         )
-        self._state = self._state_at(BLANK_ROOT_HASH)
-        for address, wei in balances.items():
-            self._state.set_balance(address, wei)
+        self.env = env
+        self.set_env(env)
+        self.restore(root)
+
+    def at(self, root: bytes, env: BlockEnv) -> PyEvm:
+        """Return another state of the same chain, for reading."""
+        return PyEvm(self._rules, env, self._hash_of, root, self._db)
+
+    def set_env(self, env: BlockEnv) -> None:
+        """Move to another block."""
+        self.env = env
+        context = self._context
+        context._block_number = env.number
+        context._timestamp = env.timestamp
+        context._base_fee_per_gas = env.base_fee
+        context._prev_hashes = _Ancestors(self._hash_of, env.number)
+
+    @contextmanager
+    def seen_from(self, env: BlockEnv) -> Iterator[None]:
+        """Execute in another block for a while."""
+        own = self.env
+        self.set_env(env)
+        try:
+            yield
+        finally:
+            self.set_env(own)
+
+    def execute(self, message: Message, *, traced: bool = False) -> Execution:
+        """Run a transaction and keep its changes.
+
+        Raises
+        ------
+        ChainError
+            If it cannot begin; nothing is changed then.
+        """
+        checkpoint = self._state.snapshot()
+        try:
+            execution = self._run(message, traced)
+            self._keep_base_fee(message, execution.gas_used)
+        except BaseException:
+            self._state.revert(checkpoint)
+            raise
+        self._state.commit(checkpoint)
         self._state.lock_changes()
-
-    def _state_at(self, root: bytes) -> Any:
-        return self._vm.get_state_class()(self._db, self._context, root)
-
-    def set_block(self, number: int, timestamp: int) -> None:
-        """Move to another block number and time."""
-        context: Any = self._context
-        context._block_number = number
-        context._timestamp = timestamp
-
-    def execute(self, sender: bytes, to: bytes | None, data: bytes, value: int, gas: int | None) -> Execution:
-        """Run a transaction and keep its changes."""
-        execution = self._run(sender, to, data, value, gas)
-        self._state.lock_changes()
+        self._read_keys.clear()
         return execution
 
-    def execute_deposit(
-        self, sender: bytes, to: bytes | None, data: bytes, value: int, gas: int, mint: int
-    ) -> Execution:
+    def execute_deposit(self, message: Message, mint: int, *, traced: bool = False) -> Execution:
         """Run a transaction that an L1 deposit stands for.
 
         The mint holds whatever follows. What cannot even begin (more value than balance, too little gas) is a
         failed transaction here, not an error: included with status 0, its nonce used (OP Stack, deposits).
         """
-        self.add_balance(sender, mint)
+        self.add_balance(message.sender, mint)
+        nonce = self.nonce(message.sender)
         try:
-            execution = self._run(sender, to, data, value, gas)
+            return self.execute(message, traced=traced)
         except ChainError as error:
-            self._state.increment_nonce(sender)
-            execution = Execution(0, gas, b"", None, (), str(error))
-        self._state.lock_changes()
-        return execution
+            self._state.increment_nonce(message.sender)
+            self._state.lock_changes()
+            gas = message.gas or 0
+            return Execution(0, gas, b"", None, (), str(error), nonce, gas, gas)
 
-    def peek(self, sender: bytes, to: bytes | None, data: bytes, value: int, gas: int | None) -> Execution:
-        """Run a transaction and undo it. Nothing is locked: locking would invalidate the checkpoint."""
+    def peek(
+        self, message: Message, *, overrides: Mapping[bytes, Override] | None = None, traced: bool = False
+    ) -> Execution:
+        """Run a message and undo it."""
+        if overrides:
+            return self._under(overrides).peek(message, traced=traced)
         checkpoint = self._state.snapshot()
         try:
-            return self._run(sender, to, data, value, gas)
+            return self._run(message, traced)
         finally:
             self._state.revert(checkpoint)
 
-    def _run(self, sender: bytes, to: bytes | None, data: bytes, value: int, gas: int | None) -> Execution:
-        unsigned = self._vm.create_unsigned_transaction(
-            nonce=self._state.get_nonce(sender),
-            gas_price=0,
-            gas=self._gas_limit if gas is None else gas,
-            to=to or b"",
-            value=value,
-            data=data,
-        )
-        transaction = SpoofTransaction(unsigned, from_=sender)
+    def touched(
+        self, message: Message, *, overrides: Mapping[bytes, Override] | None = None
+    ) -> tuple[Execution, list[bytes]]:
+        """Run a message, undo it, and return the keys that it made warm: addresses, and addresses with a slot."""
+        if overrides:
+            return self._under(overrides).touched(message)
+        checkpoint = self._state.snapshot()
         try:
-            computation = self._state.apply_transaction(transaction)
+            execution = self._run(message, False)
+            warm = self._state._account_db._journal_accessed_state.diff().pending_keys()
+            return execution, [bytes(key) for key in warm]
+        finally:
+            self._state.revert(checkpoint)
+
+    def _under(self, overrides: Mapping[bytes, Override]) -> PyEvm:
+        """Return a copy of the state with other accounts: py-evm does not undo the wiping of storage."""
+        copy = self.at(self.save(), self.env)
+        state = copy._state
+        for address, override in overrides.items():
+            if override.balance is not None:
+                state.set_balance(address, override.balance)
+            if override.nonce is not None:
+                state.set_nonce(address, override.nonce)
+            if override.code is not None:
+                state.set_code(address, override.code)
+            if override.replaces_storage:
+                state.delete_storage(address)
+            for slot, value in override.storage.items():
+                state.set_storage(address, slot, value)
+        state.lock_changes()
+        return copy
+
+    def _run(self, message: Message, traced: bool) -> Execution:
+        sender = message.sender
+        nonce = self._state.get_nonce(sender)
+        gas = self._rules.gas_limit if message.gas is None else message.gas
+        envelope = Envelope(message, nonce, gas)
+        try:
+            if gas < envelope.intrinsic_gas:
+                needed = envelope.intrinsic_gas
+                raise ValidationError(f"gas limit {gas} is below the {needed} that it needs to start")
+            computation = self._compute(envelope, traced)
         except ValidationError as error:
             raise ChainError(f"transaction of 0x{sender.hex()} cannot be included: {error}") from error
-        failed = computation.is_error
-        created = computation.msg.storage_address if to is None and not failed else None
-        keeps_output = not failed or isinstance(computation.error, Revert)
-        return Execution(
-            status=0 if failed else 1,
-            gas_used=self._vm.finalize_gas_used(transaction, computation),
-            output=bytes(computation.output) if keeps_output else b"",
-            created=created,
-            logs=tuple((a, tuple(t), bytes(d)) for a, t, d in computation.get_log_entries()),
-            error=type(computation.error).__name__ if failed else "",
-        )
+        return outcome(computation, message, nonce, gas, traced)
+
+    def _compute(self, envelope: Envelope, traced: bool) -> Any:
+        """Apply an envelope; without a fee under a base fee of 0, traced with the opcodes of calls noted."""
+        state, context = self._state, self._context
+        free = self.env.base_fee and not envelope.max_fee_per_gas
+        try:
+            if free:
+                context._base_fee_per_gas = 0
+            if traced:
+                state.computation_class = TracedComputation
+            return state.apply_transaction(envelope)
+        finally:
+            if free:
+                context._base_fee_per_gas = self.env.base_fee
+            if traced:
+                del state.computation_class
+
+    def _keep_base_fee(self, message: Message, gas_used: int) -> None:
+        vault = self._rules.base_fee_vault
+        if vault is not None and message.max_fee and self.env.base_fee:
+            self._state.delta_balance(vault, self.env.base_fee * gas_used)
+
+    def install_history(self) -> None:
+        """Put the contract of EIP-2935 into the state, as a genesis file does."""
+        self.set_code(HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CONTRACT_CODE)
+        self.set_nonce(HISTORY_STORAGE_ADDRESS, 1)
+
+    def record_parent(self, parent_hash: bytes) -> None:
+        """Write the parent's hash where EIP-2935 keeps it, before a block's first transaction."""
+        slot = (self.env.number - 1) % HISTORY_SERVE_WINDOW
+        self.set_storage(HISTORY_STORAGE_ADDRESS, slot, int.from_bytes(parent_hash, "big"))
 
     def save(self) -> bytes:
         """Write all changes into the tries and return the state root, 32 bytes."""
         self._state.lock_changes()
         self._state.persist()
+        self._read_keys.clear()
         return bytes(self._state.state_root)
 
     def restore(self, root: bytes) -> None:
         """Go to a state that was saved before."""
-        self._state = self._state_at(root)
+        known: Any = root
+        self._state: Any = State(self._db, self._context, known)
+        # py-evm copies this growing set at every read of code; nothing here needs to know what was read.
+        accounts: Any = self._state._account_db
+        self._read_keys = accounts._raw_store_db._keys_read
 
     def balance(self, address: bytes) -> int:
         """Native balance, wei."""
@@ -199,31 +290,15 @@ class PyEvm:
 
     def proof(self, address: bytes, slots: tuple[int, ...]) -> AccountProof:
         """Return an account and storage words with the nodes that prove them."""
+        return account_proof(self._db, self.save(), address, slots)
+
+    def export(self) -> tuple[bytes, dict[bytes, bytes]]:
+        """Return the state root and everything under it by hash."""
         root = self.save()
-        trie = HexaryTrie(self._db, root)
-        key = keccak(address)
-        encoded = trie.get(key)
-        account = rlp.decode(encoded, sedes=Account) if encoded else Account()
-        storage = HexaryTrie(self._db, account.storage_root)
-        return AccountProof(
-            address=address,
-            balance=int(account.balance),
-            nonce=int(account.nonce),
-            code_hash=bytes(account.code_hash),
-            storage_root=bytes(account.storage_root),
-            state_root=root,
-            nodes=_encoded(trie.get_proof(key)),
-            storage=tuple(_word_proof(storage, slot) for slot in slots),
-        )
+        return root, export_nodes(self._db, root)
 
-
-def _word_proof(trie: HexaryTrie, slot: int) -> StorageProof:
-    key = keccak(slot.to_bytes(32, "big"))
-    encoded = trie.get(key)
-    value = int.from_bytes(rlp.decode(encoded), "big") if encoded else 0
-    return StorageProof(slot, value, _encoded(trie.get_proof(key)))
-
-
-def _encoded(nodes: tuple[Any, ...]) -> tuple[bytes, ...]:
-    """Return trie nodes as RLP; the empty trie's only node proves nothing and is left out."""
-    return tuple(rlp.encode(node) for node in nodes if node)
+    def take_in(self, root: bytes, nodes: Mapping[bytes, bytes]) -> None:
+        """Go to a state that was exported elsewhere; the nodes were checked."""
+        for digest, node in nodes.items():
+            self._db[digest] = node
+        self.restore(root)

@@ -7,15 +7,17 @@ stops the run and names the account and the day.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from sim.chain.accounts import AccountBook
-from sim.chain.bridge import BridgeTimes, StandInBridge
+from sim.chain.addresses import address_of
+from sim.chain.bridge import BridgeTimes, GasTokenBridge
 from sim.chain.claims import ClaimBook
 from sim.chain.clock import DAY_S, SandboxClock
 from sim.chain.cohorts import Cohorts, wrapped_labels
 from sim.chain.deployment import DeploymentSpec, deploy_all
+from sim.chain.deployment_spec import SETTLER
 from sim.chain.evm import L1_CHAIN_ID, L2_CHAIN_ID, Chain
 from sim.chain.executor import Executor
 from sim.chain.journal import (
@@ -31,9 +33,12 @@ from sim.chain.lifecycle import Execution, Lifecycle, Proposal
 from sim.chain.moves import Holdings
 from sim.chain.opening import open_accounts
 from sim.chain.plan import POSTED, Delays, plan
+from sim.chain.settlements import Settler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from sim.chain.backend import SandboxChain
 
 _L2_KINDS = frozenset({Kind.L2, Kind.DISTRIBUTOR, Kind.WRAPPED})
 _ESCROWED = _L2_KINDS | {Kind.DEPOSIT, Kind.WITHDRAWAL, Kind.BURNED_L2}
@@ -50,25 +55,36 @@ class ChainWitness:
         Midnight at which day 0 begins, seconds.
     times
         Delays of the bridge.
+    l1, l2
+        Chains that begin a day before day 0; chains in this process when None.
 
     Notes ----- Everything that happened before a governance step has to be replayed before the step is taken:
     time does not go back, and entries of a day that the chains have passed are refused.
     """
 
     def __init__(
-        self, spec: DeploymentSpec, *, day0_timestamp: int, times: BridgeTimes | None = None
+        self,
+        spec: DeploymentSpec,
+        *,
+        day0_timestamp: int,
+        times: BridgeTimes | None = None,
+        l1: SandboxChain | None = None,
+        l2: SandboxChain | None = None,
     ) -> None:
         genesis = day0_timestamp - DAY_S
-        self.l1 = Chain(chain_id=L1_CHAIN_ID, genesis_time=genesis)
-        self.l2 = Chain(chain_id=L2_CHAIN_ID, genesis_time=genesis)
+        self.l1: SandboxChain = l1 or Chain(chain_id=L1_CHAIN_ID, genesis_time=genesis)
+        self.l2: SandboxChain = l2 or Chain(chain_id=L2_CHAIN_ID, genesis_time=genesis)
         self.deployment = deploy_all(self.l1, self.l2, spec)
-        self.bridge = StandInBridge(self.l1, self.l2, self.deployment.token, times)
+        self.bridge = GasTokenBridge(self.l1, self.l2, self.deployment.token, times)
         self.book = AccountBook(self.deployment, self.bridge)
         self.clock = SandboxClock(day0_timestamp, self.l2, self.bridge)
         self.claims = ClaimBook(self.deployment.distributor, self.book.address, spec.unit_wei)
         self.governance = Lifecycle(self.deployment, self.book, self.clock)
         self.cohorts = Cohorts(self.deployment, self.book, self._wrapped)
-        self._executor = Executor(self.deployment, self.bridge, self.book, self.claims, self.clock)
+        self.settler = Settler(self.deployment.splitter, address_of(SETTLER), day0_timestamp, spec.unit_wei)
+        self._executor = Executor(
+            self.deployment, self.bridge, self.book, self.claims, self.settler, self.clock
+        )
         self._delays = _delays(self.bridge.times)
         self._holdings = Holdings()
         for bucket in spec.buckets:
@@ -122,7 +138,12 @@ class ChainWitness:
         return execution
 
     def replay(
-        self, entries: Iterable[JournalEntry], *, through_day: int, earned: Mapping[str, int] | None = None
+        self,
+        entries: Iterable[JournalEntry],
+        *,
+        through_day: int,
+        earned: Mapping[str, int] | None = None,
+        bills: Mapping[int, int] | None = None,
     ) -> None:
         """Execute a batch of journal entries.
 
@@ -135,6 +156,8 @@ class ChainWitness:
         earned
             Cumulative payouts earned, claimed or not, of accounts with an address of their own, ledger units.
             A claim then pays what this says, whatever the journal says.
+        bills
+            Number of bills by day; the payments into clearing are counted when None.
 
         Raises
         ------
@@ -144,6 +167,7 @@ class ChainWitness:
         batch = self._without_done(entries)
         days = range(self._day, through_day + 1)
         self._check_days(batch, days)
+        self.settler.count(Counter(e.day for e in batch if e.flow == "B1") if bills is None else bills)
         steps, self._holdings = plan(batch, self._holdings, self._delays, days)
         by_day = defaultdict(list)
         for step in steps:

@@ -10,24 +10,18 @@ import importlib.util
 import json
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from models.errors import InputError
+from sim.chain.backends.nodes import FORM, SCHEME, parse_nodes
 
 if TYPE_CHECKING:
+    from sim.chain.backends.nodes import Nodes
     from sim.report.headline import Headline
     from sim.results import Run
-
-
-class Switch(StrEnum):
-    """On or off."""
-
-    ON = "on"
-    OFF = "off"
 
 
 def run(
@@ -43,8 +37,12 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/<scenario>-<hash>.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; default one per core.")] = None,
     chain: Annotated[
-        Switch, typer.Option(help="Execute the witness run on the in-process chain.")
-    ] = Switch.ON,
+        str,
+        typer.Option(
+            metavar="on|off|rpc://HOST:PORT[,HOST:PORT]",
+            help="Execute the witness run: on chains in its process, or L2 (and L1) at development nodes.",
+        ),
+    ] = "on",
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue or extend an existing run directory.")
     ] = False,
@@ -60,17 +58,18 @@ def run(
     from sim.scenario import load
     from sim.witness_deployment import deployment_spec
 
-    check_options(workers, chain)
+    nodes = check_options(workers, chain)
     economy = build_economy(load(scenario, overrides(set_ or [], runs, days)), agents=agents)
-    if chain is Switch.ON:
+    if chain != "off":
         deployment_spec(economy)  # what the contracts cannot follow is refused before a directory is made
     order = Order(
         economy=economy,
         out=out,
         workers=workers or default_workers(),
-        chain=chain is Switch.ON,
+        chain=chain != "off",
         resume=resume,
-        command=command_line(scenario, runs, agents, days, set_ or [], chain is Switch.ON),
+        command=command_line(scenario, runs, agents, days, set_ or [], chain != "off"),
+        nodes=nodes,
     )
     try:
         with bar(quiet=as_json) as tell:
@@ -85,18 +84,25 @@ def run(
         raise typer.Exit(1)
 
 
-def check_options(workers: int | None, chain: Switch) -> None:
-    """Refuse options that cannot work before anything is read.
+def check_options(workers: int | None, chain: str) -> Nodes | None:
+    """Refuse options that cannot work before anything is read, and return the nodes that the chains are at.
 
     Raises
     ------
     InputError
-        If there are no workers, or the chain is on and no EVM is installed.
+        If there are no workers, the chain is neither on nor off nor at nodes, or no EVM is installed.
     """
     if workers is not None and workers < 1:
         raise InputError(f"--workers {workers} is out of range; allowed 1 or more")
-    if chain is Switch.ON and importlib.util.find_spec("eth") is None:
-        raise InputError("--chain on needs the package py-evm: `make setup` installs it, or use --chain off")
+    if chain == "off":
+        return None
+    if chain != "on" and not chain.startswith(SCHEME):
+        raise InputError(f"--chain {chain}: expected on, off, {FORM}")
+    if importlib.util.find_spec("eth") is None:
+        raise InputError(
+            f"--chain {chain} needs the package py-evm: `make setup` installs it, or use --chain off"
+        )
+    return None if chain == "on" else parse_nodes(chain)
 
 
 def overrides(given: list[str], runs: int | None, days: int | None) -> list[str]:

@@ -27,6 +27,7 @@ from sim.results.manifest import ChainFacts, Manifest, Timing
 from sim.results.shards import assemble, computed, landed
 
 if TYPE_CHECKING:
+    from sim.chain.backends.nodes import Nodes
     from sim.economy import Economy
 
 RUNS = Path("runs")
@@ -51,6 +52,8 @@ class Order:
         Whether an existing directory may be continued or extended.
     command
         The command that a reader repeats to get the same numbers.
+    nodes
+        Where the chains are; in the witness run's own process when None.
     """
 
     economy: Economy
@@ -59,6 +62,7 @@ class Order:
     chain: bool
     resume: bool
     command: str
+    nodes: Nodes | None = None
 
 
 def run_experiment(order: Order, tell: Callable[[Progress], None]) -> Path:
@@ -108,14 +112,18 @@ def _failed(directory: Path) -> bool:
 
 
 def _compute_all(order: Order, wanted: Manifest, directory: Path, tell: Callable[[Progress], None]) -> None:
-    wanted.write(directory)
-    write_side_files(directory, order.economy.scenario)
     twins, have = wanted.twins, computed(directory)
     units = plan(wanted.runs, twins.names, twins.runs, wanted.chain.witness_run, have, order.workers)
+    if order.chain and any(unit.witness for unit in units):
+        _check_nodes(order)
+    wanted.write(directory)
+    write_side_files(directory, order.economy.scenario)
     reporter = Reporter(directory.resolve(), time.monotonic())
     reporter.write(total=sum(unit.weight(order.chain) for unit in units), stage="simulating")
     place = directory.resolve()
-    jobs = [Job(order.economy, unit, order.chain, place, reporter, os.getpid()) for unit in units]
+    jobs = [
+        Job(order.economy, unit, order.chain, place, reporter, os.getpid(), order.nodes) for unit in units
+    ]
     try:
         with watching(directory, tell):
             _compute_jobs(jobs, order.workers)
@@ -126,6 +134,16 @@ def _compute_all(order: Order, wanted: Manifest, directory: Path, tell: Callable
     except CheckFailed as failure:
         wanted.model_copy(update={"status": "failed", "failure": str(failure)}).write(directory)
         raise
+
+
+def _check_nodes(order: Order) -> None:
+    """Refuse nodes that the witness run cannot be executed on, before anything is computed."""
+    if order.nodes is not None:
+        from sim.chain.backends.connect import check_all
+        from sim.chain.clock import DAY_S
+        from sim.witness_deployment import midnight
+
+        check_all(order.nodes, genesis_time=midnight(order.economy.scenario.start) - DAY_S)
 
 
 def _compute_jobs(jobs: Sequence[Job], workers: int) -> None:

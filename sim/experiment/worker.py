@@ -25,6 +25,7 @@ from sim.ledger import FlowRefused
 from sim.results.shards import BASE, land
 
 if TYPE_CHECKING:
+    from sim.chain.backends.nodes import Nodes
     from sim.economy import Economy
     from sim.witness import Witness
 
@@ -47,6 +48,8 @@ class Job:
         Where progress is written.
     owner
         Process that holds the directory's lock.
+    nodes
+        Where the chains are; in this process when None.
     """
 
     economy: Economy
@@ -55,6 +58,7 @@ class Job:
     directory: Path
     reporter: Reporter
     owner: int
+    nodes: Nodes | None = None
 
 
 def compute(job: Job) -> str:
@@ -78,13 +82,18 @@ def _compute(job: Job) -> str:
     economy = job.economy if unit.arm == BASE else TWINS[unit.arm](job.economy)
     weight = unit.weight(job.chain)
     began = time.monotonic()
-    result = run_batch(
-        economy,
-        np.array(unit.runs, np.int64),
-        witness=unit.runs[0] if unit.witness else None,
-        chain=_open_chain(economy) if unit.witness and job.chain else None,
-        on_day=lambda day: _after_day(job, weight, day),
-    )
+    chain = _open_chain(economy, job.nodes) if unit.witness and job.chain else None
+    try:
+        result = run_batch(
+            economy,
+            np.array(unit.runs, np.int64),
+            witness=unit.runs[0] if unit.witness else None,
+            chain=chain,
+            on_day=lambda day: _after_day(job, weight, day),
+        )
+    finally:
+        if chain is not None:
+            chain.close()
     land(job.directory, unit.arm, result, economy.scenario.start, time.monotonic() - began)
     return unit.name
 
@@ -97,8 +106,8 @@ def _after_day(job: Job, weight: int, day: int) -> None:
     job.reporter.day(job.unit.name, weight, day, job.economy.days)
 
 
-def _open_chain(economy: Economy) -> Witness:
+def _open_chain(economy: Economy, nodes: Nodes | None) -> Witness:
     """Return fresh chains for the witness run; the EVM loads here and nowhere else."""
     from sim.witness import Witness
 
-    return Witness(economy)
+    return Witness(economy, nodes)

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from sim.report.blocks import Block, Heading, Paragraph, Table
 from sim.report.text import DASH
+from sim.results.manifest import IN_PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sim.results.manifest import CallFacts
+    from sim.results.manifest import CallFacts, ChainFacts
     from sim.results.reader import Run
 
 PROVES = {
     "Released": "unlocks: the contract computes what is vested",
+    "Settled": "fees: parts of the bills, checked against the formula of the day",
     "EpochPosted": "payout root and funds of a settlement epoch",
     "Claimed": "payouts to contributors and builders, by Merkle proof",
     "ProposalCreated": "proposals, with the proposer's votes checked",
@@ -33,13 +35,19 @@ PROVES = {
     "DelegateChanged": "delegations",
     "Transfer (deposit at the bridge)": "deposits locked in escrow on L1",
     "Transfer (bridge pays a withdrawal)": "withdrawals paid out of escrow on L1",
-    "withdrawal begun at the bridge": "coins destroyed on L2",
+    "TransactionDeposited": "deposits at the OP Stack's portal on L1",
+    "deposit derived from L1": "deposits minted on L2",
+    "MessagePassed": "withdrawals begun on L2",
+    "OutputProposed": "output roots of L2 proposed on L1",
+    "WithdrawalProven": "withdrawals proved by a storage proof against an output root",
+    "WithdrawalFinalized": "withdrawals paid after the challenge window",
     "Transfer (burn)": "supply destroyed",
-    "transfer": "fees, pay, emission, stakes and grants on L2, at the ledger's amounts",
+    "transfer": "pay, emission, stakes and grants on L2, at the ledger's amounts",
 }
 """What a call is evidence of, for readers."""
 _TOKEN = {"OPEN": "sales, purchases and other transfers on L1, at the ledger's amounts",
           "GOPEN": "votes lent to groups of voters and given back"}  # fmt: skip
+_COINS = {"FeeSplitter": "fees out of prepaid credit", "Timelock": "payments into the treasury"}
 _SET_UP = ("contract created", "Role")
 TOTALS = {
     "escrow": "escrow", "open.supply": "OPEN supply", "gopen.supply": "GOPEN supply",
@@ -65,6 +73,13 @@ def proof_blocks(run: Run) -> list[Block]:
     return [*blocks, Table(("what", "how it was checked"), _scope(run), "Executed, and formula only")]
 
 
+def _places(chain: ChainFacts) -> str:
+    """Return where the chains were."""
+    if chain.l1 == chain.l2 == IN_PROCESS:
+        return "in-process chains, L1 and L2"
+    return f"chains, L1 ({chain.l1}) and L2 ({chain.l2})"
+
+
 def _lead(run: Run) -> str:
     chain = run.manifest.chain
     sizes = run.chain.group_by("epoch").len()["len"].sort().to_list()
@@ -72,7 +87,7 @@ def _lead(run: Run) -> str:
     if sizes:
         accounts = f"{sizes[0]} to {sizes[-1]} accounts" if sizes[0] != sizes[-1] else f"{sizes[0]} accounts"
     text = (
-        f"Run {chain.witness_run} was executed on two in-process chains, L1 and L2: {chain.transactions:,} "
+        f"Run {chain.witness_run} was executed on two {_places(chain)}: {chain.transactions:,} "
         f"transactions. In each of {chain.reconciled_epochs} epochs {accounts} and totals were compared between "
         f"ledger and chains; the largest difference is {chain.max_abs_diff_wei} wei."
     )
@@ -104,7 +119,7 @@ def _row(call: CallFacts) -> tuple[str, ...]:
     if call.call == "Transfer":
         shown = _TOKEN.get(call.contract.partition(" ")[0], "")
     if call.call == "coins received":
-        shown = "payments into the treasury"
+        shown = _COINS.get(call.contract.partition(" ")[0], "")
     return call.contract, call.call, f"{call.count:,}", f"{call.gas:,}" if call.gas else DASH, shown
 
 
@@ -119,14 +134,16 @@ def _scope(run: Run) -> tuple[tuple[str, str], ...]:
     return (
         ("computed by contracts", "vesting releases and claims, whose amounts have to equal the ledger's; GOPEN's "
          "votes, quorum, majority, timelock and governed parameters, whose results the run takes over"),
-        ("moved at the ledger's amount", "parts of a fee, operators' pay, staking, emission, grants, market: plain "
-         "transfers, so that balances are proved and the formula is not"),
+        ("checked by a contract", "parts of the fees: the splitter holds their sums to the formula of the day, by the "
+         "number of bills that were rounded, and pays the operators first"),
+        ("moved at the ledger's amount", "operators' pay, staking, emission, grants, market: plain transfers, so that "
+         "balances are proved and the formula is not"),
         ("addresses of their own", f"{len(own)} agents (the largest holders and the first of other classes), pools, "
          f"contracts; of them {payees} sampled payees whose claims follow their lifetime earnings"),
         ("addresses by class", f"all other agents of {', '.join(classes) or 'no class'}: one address per class and "
          "chain, whose claims are made as one"),
         ("totals compared as well", totals or "none"),
-        ("bridge", "a stand-in: escrow and payments are transfers of OPEN, credits on L2 need no transaction; "
-         "its delays are the scenario's"),
+        ("bridge", "the OP Stack's own contracts with OPEN as L2's coin: deposits are derived from L1's events, "
+         "withdrawals proved against proposed outputs and paid after the window; its delays are the scenario's"),
         ("formula only", f"the other {others} runs, and all behaviour: prices, demand, how people vote"),
     )  # fmt: skip

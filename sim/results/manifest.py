@@ -1,7 +1,7 @@
 """Manifest: what a run directory holds, what made it, and whether its checks passed.
 
 Rule decided here: the keys of ``manifest.json`` and their meaning. Nothing in it depends on the date;
-`timing` is the one part that differs between two runs of the same scenario.
+`timing` and the chain's own speed are what differs between two runs of the same scenario.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from models.errors import InputError
 from sim.results.tables import SCHEMA
 
 MANIFEST = "manifest.json"
+IN_PROCESS = "in-process"
 Status = Literal["running", "failed", "complete"]
 
 
@@ -45,13 +46,27 @@ class CallFacts(_Part):
 
 
 class ChainFacts(_Part):
-    """What the witness run executed on chain; `calls` is empty where nothing was counted."""
+    """What the witness run executed on chain, and how fast.
+
+    Parameters
+    ----------
+    seconds, transactions_per_s
+        Wall time of everything that was done for the chains, planning and comparing included, and the rate.
+    l1, l2
+        What each chain is: "in-process", or what its node says of itself.
+    calls
+        Counts of calls; empty where nothing was counted.
+    """
 
     executed: bool
     witness_run: int
     transactions: int = 0
     reconciled_epochs: int = 0
     max_abs_diff_wei: int = 0
+    seconds: float = 0.0
+    transactions_per_s: float = 0.0
+    l1: str = IN_PROCESS
+    l2: str = IN_PROCESS
     calls: tuple[CallFacts, ...] = ()
 
 

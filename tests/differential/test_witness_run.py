@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,22 @@ class TestAgreement:
             assert np.array_equal(a, b, equal_nan=not observable.name.endswith("_gwei")), observable.name
         for table in ("groups", "accounts", "events", "flows", "usd"):
             assert on.table(table) == off.table(table)
+
+
+def test_fees_follow_the_dates_of_their_rules_on_chain():
+    """A split, a flat part and a burn that change within an epoch: the splitter holds each day to its own rule."""
+    split = "{model: 2, stakers: 2, contributors: 5}, 2025-10-02: {model: 3, stakers: 1, contributors: 5}"
+    economy = small.economy(
+        *small.BUSY, "governance.proposals_per_month=0", f"fees.split={{at: {{2025-09-08: {split}}}}}",
+        "fees.platform={at: {2025-09-08: 0.00005 OPEN, 2025-09-27: 0.0001 OPEN}, range: [0, 5]}",
+        "fees.burn={at: {2025-09-08: 0 %, 2025-09-30: 2 %}}", agents=120, days=30,
+    )  # fmt: skip
+    result, witness = run(economy)
+    assert result.chain_summary["max_abs_diff_wei"] == 0
+    first = (economy.scenario.start - date(1970, 1, 1)).days
+    rules = [witness._chain.deployment.splitter.rule_on(first + day) for day in range(31)]
+    changes = [day for day in range(1, 31) if rules[day] != rules[day - 1]]
+    assert changes == [19, 22, 24]
 
 
 def transfer(witness, chain, source, target, wei=WEI):

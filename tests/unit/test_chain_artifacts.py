@@ -14,7 +14,13 @@ from models.errors import InputError
 from sim.chain import artifacts
 
 FOLDER = Path(artifacts.__file__).parent
-OWN = ("AttributionDistributor", "GOPEN", "OPEN", "OpenGovernor", "Parameters", "Timelock", "TrancheVesting")
+ROOT = FOLDER.parents[1]
+TWINS = ROOT / "tests" / "differential" / "contracts"
+"""Contracts that tests hold formulas against; they are built from the deployed ones and never deployed."""
+OWN = (
+    "AttributionDistributor", "FeeSplitter", "GOPEN", "LogAnchor", "OPEN", "OpenGovernor", "Parameters",
+    "Registry", "Staking", "Timelock", "TrancheVesting",
+)  # fmt: skip
 
 
 def test_every_contract_has_an_artifact_and_the_other_way_round():
@@ -33,6 +39,24 @@ def test_an_artifact_is_built_from_the_sources_beside_it(name):
         False,
     )
     assert artifact.deployed_code
+
+
+def test_the_tests_own_contracts_are_built_from_the_deployed_sources():
+    built = artifacts.names(TWINS / "artifacts")
+    assert built == tuple(sorted(p.stem for p in TWINS.glob("*.sol")))
+    for name in built:
+        assert artifacts.stale_sources(name, TWINS / "artifacts", ROOT) == []
+        sources = artifacts.load(name, TWINS / "artifacts").sources
+        assert f"tests/differential/contracts/{name}.sol" in sources
+        assert any(path.startswith("sim/chain/contracts/") for path in sources)
+
+
+def test_a_part_belongs_to_a_contract():
+    """Sources below contracts/ have no artifact of their own; each is in the import closure of one."""
+    used = {path for name in OWN for path in artifacts.load(name).sources}
+    parts = {p.relative_to(artifacts.SOURCES).as_posix() for p in artifacts.SOURCES.glob("parts/*.sol")}
+    assert parts
+    assert parts <= used
 
 
 def test_an_edited_source_is_noticed(tmp_path):
@@ -76,16 +100,25 @@ def test_compiling_the_sources_gives_the_same_artifacts(tmp_path):
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None:
         pytest.skip("Node.js and npm are not installed")
+    room = tmp_path / "sim" / "chain"
+    room.mkdir(parents=True)
     for name in ("package.json", "package-lock.json", "build.mjs"):
-        shutil.copy(FOLDER / name, tmp_path)
-    shutil.copytree(FOLDER / "contracts", tmp_path / "contracts")
-    installed = subprocess.run([npm, "ci"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        shutil.copy(FOLDER / name, room)
+    shutil.copytree(FOLDER / "contracts", room / "contracts")
+    twins = tmp_path / TWINS.relative_to(ROOT)
+    shutil.copytree(TWINS, twins, ignore=shutil.ignore_patterns("artifacts"))
+    installed = subprocess.run([npm, "ci"], cwd=room, capture_output=True, text=True, check=False)
     if installed.returncode != 0:
         pytest.skip(f"npm ci failed: {installed.stderr.strip().splitlines()[-1:]}")
-    subprocess.run([node, "build.mjs"], cwd=tmp_path, check=True, capture_output=True)
-    built = {path.name: path.read_bytes() for path in (tmp_path / "artifacts").glob("*.json")}
-    assert built == {path.name: path.read_bytes() for path in artifacts.FOLDER.glob("*.json")}
-    library = tmp_path / "node_modules"
+    subprocess.run([node, "build.mjs"], cwd=room, check=True, capture_output=True)
+    for built, committed in (
+        (room / "artifacts", artifacts.FOLDER),
+        (twins / "artifacts", TWINS / "artifacts"),
+    ):
+        assert {path.name: path.read_bytes() for path in built.glob("*.json")} == {
+            path.name: path.read_bytes() for path in committed.glob("*.json")
+        }
+    library = room / "node_modules"
     for name in OWN:
         for path, digest in artifacts.load(name).sources.items():
             if path.startswith("@"):

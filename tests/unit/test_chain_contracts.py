@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
-from fractions import Fraction
+from dataclasses import replace
 
 import pytest
 
@@ -11,19 +10,20 @@ pytest.importorskip("eth")
 
 from models.governance import ProposalState
 from models.merkle import payout_leaf, payout_tree
-from models.units import Duration
-from models.vesting import Schedule, vested_on
 from sim.chain.abi import Reverted
 from sim.chain.addresses import address_of, keccak
+from sim.chain.artifacts import load, names
 from sim.chain.clients.distributor import Posted
+from sim.chain.clients.fee_splitter import Settlement
 from sim.chain.clients.gopen import Gopen
-from sim.chain.clients.governor import Call, Governor, Support
+from sim.chain.clients.governor import Call, Support
 from sim.chain.clients.open_token import OpenToken
-from sim.chain.clients.parameters import Parameters
+from sim.chain.clients.registry import Kind
+from sim.chain.clients.staking import Lock
 from sim.chain.clients.timelock import ADMIN_ROLE, GOVERNOR_ROLES, role_id
-from sim.chain.clients.vesting import TrancheVesting
 from sim.chain.demo import day0_timestamp, open_spec
-from sim.chain.deployment import BucketSpec, GovernanceSpec, deploy_all
+from sim.chain.deployment import GovernanceSpec, deploy_all
+from sim.chain.deployment_spec import ARBITER, LOG_POSTER, REWARDER, SETTLER
 from sim.chain.evm import Chain
 
 OPEN, DAY = 10**18, 86_400
@@ -36,7 +36,12 @@ def deployed():
     l1 = Chain(chain_id=900_001, genesis_time=T0 - DAY)
     coins = dict.fromkeys((ALICE, BOB, CAROL), 10**26) | {address_of("distributor.poster"): 10**24}
     l2 = Chain(chain_id=900_161, genesis_time=T0 - DAY, balances=coins)
-    return deploy_all(l1, l2, open_spec())
+    rules = {
+        "staking.locks.flexible": (7 * DAY,), "staking.locks.long": (365 * DAY,),
+        "attribution.slash.duplicate": (1_000,), "fees.burn": (0,),
+    }  # fmt: skip
+    spec = open_spec()
+    return deploy_all(l1, l2, replace(spec, parameters={**spec.parameters, **rules}))
 
 
 def pass_time(chain, seconds):
@@ -109,6 +114,58 @@ def test_gas_table(deployed):
         "post epoch, later": 45_461,
         "claim, first, depth 10": 88_101,
         "claim, later, depth 10": 70_947,
+    }
+
+
+def test_gas_table_of_fees_stake_registry_and_log(deployed):
+    """The same for what is called every day, with the rules of the published split."""
+    d = deployed
+    gas = {}
+    settler, rewarder, word = address_of(SETTLER), address_of(REWARDER), b"w" * 32
+    for label in ("first", "later"):
+        gas[f"pay a bill, {label}"] = d.splitter.pay(ALICE, word, word, OPEN)[1].gas_used
+    parts = d.splitter.quote(d.l2.time // DAY, 9 * OPEN)
+    d.l2.send(ALICE, d.splitter.address, value=9 * OPEN)
+    settlement = Settlement(d.l2.time // DAY, 3, parts, parts.platform // 2)
+    gas["settle an epoch"] = d.splitter.settle(settler, settlement)[1].gas_used
+    gas["stake, first"] = d.staking.stake(BOB, Lock.LONG, OPEN).gas_used
+    gas["stake, later"] = d.staking.stake(BOB, Lock.LONG, OPEN).gas_used
+    d.staking.stake(CAROL, Lock.LONG, OPEN)
+    d.l2.send(ALICE, d.staking.address, value=OPEN)
+    gas["pay rewards, 2 positions"] = d.staking.distribute(rewarder, OPEN)[1].gas_used
+    number, receipt = d.staking.unbond(BOB, Lock.LONG, OPEN)
+    gas["unbond"] = receipt.gas_used
+    pass_time(d.l2, 365 * DAY)
+    gas["withdraw"] = d.staking.withdraw(BOB, number).gas_used
+    dispute, receipt = d.staking.open_dispute(ALICE, BOB, word, OPEN)
+    gas["open a dispute"] = receipt.gas_used
+    gas["decide and slash"] = d.staking.decide(address_of(ARBITER), dispute, upheld=True).gas_used
+    net, receipt = d.registry.register(ALICE, Kind.DATANET, "net", b"n" * 32)
+    gas["register a DataNet"] = receipt.gas_used
+    adapter, receipt = d.registry.register(BOB, Kind.ADAPTER, "adapter", b"a" * 32, [net])
+    gas["register an adapter on 1 DataNet"] = receipt.gas_used
+    gas["publish a version"] = d.registry.publish(BOB, adapter, b"b" * 32, [net])[1].gas_used
+    gas["roll back"] = d.registry.roll_back(BOB, adapter, 1).gas_used
+    poster = address_of(LOG_POSTER)
+    for label, root, size, before in (("first", b"1" * 32, 1, bytes(32)), ("later", b"2" * 32, 2, b"1" * 32)):
+        gas[f"anchor a log head, {label}"] = d.log_anchor.anchor(poster, root, size, before)[1].gas_used
+    assert gas == {
+        "pay a bill, first": 146_001,
+        "pay a bill, later": 103_901,
+        "settle an epoch": 154_011,
+        "stake, first": 136_176,
+        "stake, later": 38_729,
+        "pay rewards, 2 positions": 81_312,
+        "unbond": 143_366,
+        "withdraw": 41_306,
+        "open a dispute": 182_734,
+        "decide and slash": 116_023,
+        "register a DataNet": 169_287,
+        "register an adapter on 1 DataNet": 214_949,
+        "publish a version": 173_164,
+        "roll back": 34_654,
+        "anchor a log head, first": 93_656,
+        "anchor a log head, later": 81_588,
     }
 
 
@@ -218,110 +275,6 @@ def test_the_cap_holds_by_construction(deployed):
             OpenToken.deploy(deployed.l1, ALICE, name=name, symbol=symbol, cap_wei=cap, holder=ALICE)
 
 
-SCHEDULES = {
-    "community": {"allocation": 517_100_000, "tge": 145_500_000, "linear": Duration(months=48)},
-    "investors": {"allocation": 182_900_000, "cliff": Duration(months=12), "linear": Duration(months=36)},
-    "catch-up": {
-        "allocation": 332_900_000, "cliff": Duration(months=12), "linear": Duration(months=48),
-        "catch_up": True,
-    },
-    "gross": {
-        "allocation": 617_100_001, "tge": 165_500_000, "linear": Duration(months=48),
-        "linear_of": "allocation",
-    },
-    "daily": {"allocation": 1_000_003, "linear": Duration(months=3), "every": "day"},
-    "per second": {"allocation": 1_000_003, "linear": Duration(months=3), "every": "second"},
-    "table": {
-        "allocation": 100, "tge": 7,
-        "table": [(date(2026, 1, 31), 33 * 10**9 + 1), (date(2027, 2, 28), 60 * 10**9 - 1)],
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("name", "unit"),
-    [(name, 10**9) for name in SCHEDULES] + [(name, 1) for name in SCHEDULES if name != "table"],
-)
-def test_vesting_equals_the_formula_at_every_date(name, unit):
-    """In gwei with unit 10^9, in wei with unit 1: at each date, and 0 in the second before the first."""
-    words = dict(SCHEDULES[name])
-    scale = OPEN // unit
-    words["allocation"] *= scale
-    words["tge"] = words.get("tge", 0) * scale
-    start = date(2025, 8, 31)
-    schedule = Schedule.build(start=start, tge_date=date(2025, 9, 8), **words)
-    bucket = BucketSpec.of_schedule("b", schedule, "pool", unit)
-    chain = Chain(chain_id=1_000, genesis_time=int(datetime(2025, 8, 1, tzinfo=UTC).timestamp()))
-    token = OpenToken.deploy(chain, ALICE, name="T", symbol="T", cap_wei=bucket.allocation_wei, holder=ALICE)
-    contract = TrancheVesting.deploy(
-        chain, ALICE, token=token.address, beneficiary=BOB, allocation_wei=bucket.allocation_wei,
-        tge_wei=bucket.tge_wei, unit_wei=unit, start=bucket.start, dates=bucket.dates,
-        numerators=bucket.numerators, denominator=bucket.denominator,
-    )  # fmt: skip
-    token.transfer(ALICE, contract.address, bucket.allocation_wei)
-    days = sorted({schedule.tge_date, *schedule.dates})
-    assert contract.vested(min(bucket.dates[0], bucket.start) - 1) == 0
-    shown = days if len(days) < 60 else [*days[:: len(days) // 12], days[-1]]
-    for day in shown:
-        midnight = int(datetime.combine(day, time.min, UTC).timestamp())
-        assert contract.vested(midnight) == vested_on(schedule, day) * unit
-    chain.set_time(midnight)
-    amount, _ = contract.release(CAROL)
-    assert amount == token.balance_of(BOB) == contract.released() == bucket.allocation_wei
-    with pytest.raises(Reverted, match="NothingToRelease"):
-        contract.release(CAROL)
-
-
-def test_piecewise_steps_vest_as_the_formula_says():
-    steps = [(1, 12, Fraction(1, 4)), (13, 18, Fraction(3, 8)), (19, 36, Fraction(3, 8))]
-    schedule = Schedule.build(allocation=10**9 + 7, start=date(2025, 9, 8), steps=steps)
-    bucket = BucketSpec.of_schedule("b", schedule, "pool")
-    chain = Chain(chain_id=1_000, genesis_time=T0)
-    contract = TrancheVesting.deploy(
-        chain, ALICE, token=ALICE, beneficiary=BOB, allocation_wei=bucket.allocation_wei, tge_wei=0,
-        unit_wei=10**9, start=bucket.start, dates=bucket.dates, numerators=bucket.numerators,
-        denominator=bucket.denominator,
-    )  # fmt: skip
-    for day, timestamp in zip(schedule.dates, bucket.dates, strict=True):
-        assert contract.vested(timestamp) == vested_on(schedule, day) * 10**9
-
-
-@pytest.mark.parametrize(
-    ("changes", "error"),
-    [
-        ({"unit_wei": 0}, "InvalidUnit"),
-        ({"allocation_wei": 10**18 + 1}, "InvalidUnit"),
-        ({"tge_wei": 2 * 10**18}, "TgePartAboveAllocation"),
-        ({"dates": (T0, T0)}, "DatesNotIncreasing"),
-        ({"numerators": (2, 1)}, "NumeratorsDecreasing"),
-        ({"numerators": (1, 2, 3)}, "LengthMismatch"),
-        ({"denominator": 3}, "NeverVestsFully"),
-        ({"dates": (), "numerators": ()}, "NeverVestsFully"),
-    ],
-)
-def test_vesting_tables_that_make_no_sense_are_refused(changes, error):
-    chain = Chain(chain_id=1_000, genesis_time=T0)
-    words = {
-        "token": ALICE, "beneficiary": BOB, "allocation_wei": 10**18, "tge_wei": 0, "unit_wei": 10**9,
-        "start": T0, "dates": (T0 + 1, T0 + 2), "numerators": (1, 2), "denominator": 2,
-    } | changes  # fmt: skip
-    with pytest.raises(Reverted, match=error):
-        TrancheVesting.deploy(chain, ALICE, **words)
-
-
-def test_parameters_keep_their_vectors():
-    chain = Chain(chain_id=1_000, genesis_time=T0)
-    store = Parameters.deploy(
-        chain, ALICE, governance=BOB, initial={"fees.split": (2, 2, 5), "fees.burn": (0,)}
-    )
-    receipt = store.transact(BOB, "set", "fees.split", [2, 1, -6])
-    (change,) = store.changes(receipt)
-    assert (change.name, change.old, change.new) == ("fees.split", (2, 2, 5), (2, 1, -6))
-    assert (store.get("fees.split"), store.get("fees.burn"), store.get("other")) == ((2, 1, -6), (0,), ())
-    with pytest.raises(Reverted, match="EmptyValue"):
-        store.transact(BOB, "set", "fees.burn", [])
-
-
 @pytest.mark.parametrize(
     ("numerator", "denominator", "message"),
     [
@@ -349,5 +302,19 @@ def test_gopen_is_always_backed_by_native_coins():
         gopen.withdraw(BOB, 1)
 
 
-def test_the_whole_governor_fits_the_size_limit():
-    assert len(Governor.artifact().deployed_code) <= 24_576
+def test_every_contract_fits_the_size_limit():
+    sizes = {name: len(load(name).deployed_code) for name in names()}
+    assert max(sizes.values()) <= 24_576
+    assert sizes == {
+        "AttributionDistributor": 3_014,
+        "FeeSplitter": 7_637,
+        "GOPEN": 7_745,
+        "LogAnchor": 2_270,
+        "OPEN": 1_935,
+        "OpenGovernor": 20_401,
+        "Parameters": 2_595,
+        "Registry": 5_608,
+        "Staking": 10_761,
+        "Timelock": 6_500,
+        "TrancheVesting": 2_168,
+    }

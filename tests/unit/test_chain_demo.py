@@ -23,7 +23,14 @@ def test_demo_prints_one_json_object_with_the_whole_lifecycle():
         "name=fees.split, oldValues=[2, 2, 5], newValues=[2, 1, 6]",
         "Claimed(account=wallet.l2/contributors/0, amount=6,000 OPEN",
         "NothingToClaim(",
-        "withdrawal 1 can be paid from",
+        "TransactionDeposited(from=pool.community.l1, to=wallet.l2/delegates/0, mint=2,000,000 OPEN",
+        "GasPayingTokenSet(token=OPEN, decimals=18",
+        "OutputProposed(outputRoot=",
+        "MessagePassed(nonce=",
+        "WithdrawalProven(withdrawalHash=",
+        "proven withdrawal finalization period has not elapsed",
+        "WithdrawalFinalized(withdrawalHash=",
+        "withdrawal 1 is unknown or was paid",
     ):
         assert part in text
     assert told["gas_used"] == sum(step["gas_used"] for step in told["steps"]) > 10_000_000

@@ -56,9 +56,11 @@ def test_a_value_that_the_sender_does_not_have_is_refused_with_both_amounts(chai
     assert chain.transaction_count == 0
 
 
-def test_a_gas_limit_below_the_start_is_refused(chain):
-    with pytest.raises(ChainError, match="cannot be included"):
+def test_a_gas_limit_below_the_start_is_refused_and_changes_nothing(chain):
+    before = chain.state_root()
+    with pytest.raises(ChainError, match="cannot be included: gas limit 20999 is below the 21000"):
         chain.send(ALICE, BOB, gas=20_999)
+    assert (chain.state_root(), chain.nonce(ALICE)) == (before, 0)
 
 
 def test_a_revert_is_a_receipt_and_is_named_from_the_abi(chain, token):
@@ -140,10 +142,18 @@ def test_log_queries_equal_a_walk_through_all_logs():
                 and len(log.topics) >= len(topics)
                 and all(t in (None, found) for t, found in zip(topics, log.topics, strict=False))
             ]
-            assert index.query(4, 25, address, topics) == expected
+            chosen = [() if topic is None else (topic,) for topic in topics]
+            assert index.query(4, 25, () if address is None else (address,), chosen) == expected
+    several = {b"\x01" * 20, b"\x03" * 20}
+    either = [(), {b"\x03" * 32, b"\x05" * 32}]
+    assert index.query(0, 99, several, either) == [
+        log for log in logs if log.address in several and len(log.topics) == 2 and log.topics[1] in either[1]
+    ]
     index.truncate(100)
     assert index.query(0, 99) == logs[:100]
-    assert index.query(0, 99, b"\x02" * 20) == [log for log in logs[:100] if log.address == b"\x02" * 20]
+    assert index.query(0, 99, (b"\x02" * 20,)) == [log for log in logs[:100] if log.address == b"\x02" * 20]
+    index.extend(logs[100:])
+    assert index.query(0, 99) == logs
 
 
 def test_addresses_are_read_and_written_with_their_checksum():

@@ -86,7 +86,7 @@ class TestCounting:
             JournalEntry(2, "H1", "wallet.l2/holders/*", "wrapped/holders/*", total),
         ]
         chain.replay(entries, through_day=2)
-        return chain, {(one.contract, one.call): one for one in count_calls(chain.deployment)}
+        return chain, {(one.contract, one.call): one for one in count_calls(chain.deployment, chain.bridge)}
 
     def test_each_event_and_all_gas_once(self, counted) -> None:
         chain, calls = counted

@@ -19,6 +19,7 @@ class Ledger:
 
     def __init__(self, seed=1, exit_days=9):
         self.draw = random.Random(seed)
+        self.weights = (2, 2, 5)
         self.balances = defaultdict(int)
         self.entries, self.day, self.exit_days = [], 0, exit_days
         self.arrivals = defaultdict(list)
@@ -116,8 +117,9 @@ class Ledger:
         self.move("B2", "clearing", "operators_pot", platform // 2)
         self.move("B2", "clearing", "treasury.l2", platform - platform // 2)
         net = fee - platform
-        self.move("B3", "clearing", "distributor", net * 2 // 9)
-        self.move("B4", "clearing", "staking_rewards", net * 2 // 9)
+        model, stakers, _ = self.weights
+        self.move("B3", "clearing", "distributor", net * model // 9)
+        self.move("B4", "clearing", "staking_rewards", net * stakers // 9)
         self.move("B5", "clearing", "distributor", self.balances["clearing"])
         self.some("A1", "distributor", "treasury.l2", 0.01)
         self.some("O1", "operators_pot", "wallet.l2/operators/*", 0.3)

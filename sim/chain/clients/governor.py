@@ -66,7 +66,7 @@ class Governor(ContractClient):
 
     def propose(self, proposer: bytes, calls: tuple[Call, ...], description: str) -> tuple[int, Receipt]:
         """Submit a proposal and return its id with the receipt."""
-        receipt = self.transact(proposer, "propose", *_lists(calls), description)
+        receipt = self.transact(proposer, "propose", *call_lists(calls), description)
         return int(self.event(receipt, "ProposalCreated").arguments["proposalId"]), receipt
 
     def cast_vote(self, voter: bytes, proposal: int, support: Support) -> Receipt:
@@ -76,7 +76,10 @@ class Governor(ContractClient):
     def queue(self, sender: bytes, calls: tuple[Call, ...], description: str) -> Receipt:
         """Put a succeeded proposal into the timelock."""
         return self.transact(
-            sender, "queue(address[],uint256[],bytes[],bytes32)", *_lists(calls), keccak(description.encode())
+            sender,
+            "queue(address[],uint256[],bytes[],bytes32)",
+            *call_lists(calls),
+            keccak(description.encode()),
         )
 
     def execute(self, sender: bytes, calls: tuple[Call, ...], description: str) -> Receipt:
@@ -84,9 +87,14 @@ class Governor(ContractClient):
         return self.transact(
             sender,
             "execute(address[],uint256[],bytes[],bytes32)",
-            *_lists(calls),
+            *call_lists(calls),
             keccak(description.encode()),
         )
+
+    def operation_salt(self, description: str) -> bytes:
+        """Return the salt, 32 bytes, under which the governor queues a proposal at the timelock."""
+        text = int.from_bytes(keccak(description.encode()), "big")
+        return (int.from_bytes(self.address.ljust(32, b"\0"), "big") ^ text).to_bytes(32, "big")
 
     def state(self, proposal: int) -> ProposalState:
         """Return where a proposal stands at the present time."""
@@ -123,5 +131,6 @@ class Governor(ContractClient):
         }
 
 
-def _lists(calls: tuple[Call, ...]) -> tuple[list[bytes], list[int], list[bytes]]:
+def call_lists(calls: tuple[Call, ...]) -> tuple[list[bytes], list[int], list[bytes]]:
+    """Return targets, values and data of a proposal's calls, as governor and timelock take them."""
     return [c.target for c in calls], [c.value_wei for c in calls], [c.data for c in calls]

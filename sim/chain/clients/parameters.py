@@ -29,15 +29,38 @@ class Parameters(ContractClient):
 
     @classmethod
     def deploy(
-        cls, chain: Backend, sender: bytes, *, governance: bytes, initial: Mapping[str, Sequence[int]]
+        cls,
+        chain: Backend,
+        sender: bytes,
+        *,
+        governance: bytes,
+        initial: Mapping[str, Sequence[int]],
+        announced: Sequence[tuple[str, int, Sequence[int]]] = (),
     ) -> Self:
-        """Create the store with its values at genesis; only `governance` can change them."""
-        values = [list(v) for v in initial.values()]
-        return cls._create(chain, sender, governance, list(initial), values)
+        """Create the store with its values at genesis; only `governance` can change them.
+
+        Parameters
+        ----------
+        chain, sender
+            Where, and by whom.
+        governance
+            Who may change values.
+        initial
+            Values from the beginning, by name.
+        announced
+            Changes that are known already: name, the second from which they hold, values.
+        """
+        dated = [(name, 0, values) for name, values in initial.items()] + list(announced)
+        names, times = [name for name, _, _ in dated], [since for _, since, _ in dated]
+        return cls._create(chain, sender, governance, names, [list(values) for *_, values in dated], times)
 
     def get(self, name: str) -> tuple[int, ...]:
         """Return a parameter; empty when it was never set."""
         return tuple(int(v) for v in self.read("get", name))
+
+    def get_at(self, name: str, timestamp: int) -> tuple[int, ...]:
+        """Return a parameter as it was at the end of a second; empty when it was not set by then."""
+        return tuple(int(v) for v in self.read("getAt", name, timestamp))
 
     def set_calldata(self, name: str, values: Sequence[int]) -> bytes:
         """Return the calldata by which a proposal sets a parameter."""

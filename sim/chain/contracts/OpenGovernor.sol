@@ -21,6 +21,11 @@ import {IVotes} from "@openzeppelin/contracts/governance/utils/IVotes.sol";
  *
  * NOTE: the fraction's denominator is a constant because OpenZeppelin's constructor reads it before any value of this
  * contract is set. 10^6 divides 10^9, so the quorum of a supply in whole gwei x 10^6 has no remainder.
+ *
+ * WARNING: undelegated GOPEN raises the quorum and cannot vote; wrapping a lot of it before a snapshot can fail a vote.
+ *
+ * WARNING: a proposal that changes this contract's own settings has to be executed through {execute}; executed at the
+ * timelock directly it reverts.
  */
 contract OpenGovernor is
     Governor,

@@ -1,0 +1,1 @@
+"""Backends: chains that are not in this process; the one that is stands in `sim.chain.evm`."""
