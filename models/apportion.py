@@ -46,15 +46,17 @@ def apportion_reference(total: int, weights: Sequence[int]) -> list[int]:
     >>> apportion_reference(4, [1, 3, 3])
     [0, 2, 2]
     """
-    if total < 0 or any(weight < 0 for weight in weights):
+    if total < 0 or min(weights, default=0) < 0:
         raise ValueError("total and weights must be 0 or more")
     whole = sum(weights)
     if whole == 0:
         return [0] * len(weights)
     parts = [total * weight // whole for weight in weights]
-    order = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
-    for i in order[: total - sum(parts)]:
-        parts[i] += 1
+    leftover = total - sum(parts)
+    if leftover:
+        order = sorted([(-(total * weight % whole), i) for i, weight in enumerate(weights)])
+        for _, i in order[:leftover]:
+            parts[i] += 1
     return parts
 
 

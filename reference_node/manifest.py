@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 from models.errors import InputError, Problem
 from reference_node.manifest_reader import MANIFEST_BYTES_MAX, MANIFEST_DEPTH_MAX, MISSING, Reader
+from reference_node.restriction import Restriction, blinded_id, read_restriction
 from reference_node.strict_json import parse_json
 
 MANIFEST_FILE = "manifest.json"
@@ -40,11 +41,19 @@ class ContributorShare:
 
 @dataclass(frozen=True, slots=True)
 class DataNetShare:
-    """A DataNet of an adapter: id, share of the contributors' part in basis points, and its contributors."""
+    """A DataNet of an adapter: id, share of the contributors' part in basis points, and its contributors.
+
+    `restricted` says why its data is not open, None where it is.
+    """
 
     id: str
     share_bps: int
     contributors: tuple[ContributorShare, ...]
+    restricted: Restriction | None = None
+
+    def outside(self, kind: str, name: str) -> str:
+        """Return what others see of a name: of the `datanet` or of a `contributor`; blinded if it is restricted."""
+        return name if self.restricted is None else blinded_id(self.restricted.salt, kind, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,17 @@ class AdapterManifest:
         contributors = (Payee(address, share, "contributors") for address, share in shares.items() if share)
         return (Payee(self.owner, Fraction(1), "model"), *contributors)
 
+    def shown(self) -> dict[str, Any]:
+        """Return the manifest as others may see it: names of restricted DataNets blinded, of the rest only the kind."""
+        document: dict[str, Any] = json.loads(self.to_json())
+        for entry, net in zip(document["datanets"], self.datanets, strict=True):
+            if net.restricted is not None:
+                entry["id"] = net.outside("datanet", net.id)
+                entry["restricted"] = {"kind": net.restricted.kind}
+                for contributor in entry["contributors"]:
+                    contributor["id"] = net.outside("contributor", contributor["id"])
+        return document
+
     def to_json(self) -> bytes:
         """Return the manifest as a file; equal manifests give the same bytes."""
         document = {
@@ -122,6 +142,8 @@ class AdapterManifest:
                         {"id": c.id, "address": c.address, "share_bps": c.share_bps}
                         for c in datanet.contributors
                     ],
+                    # only where it is said: manifests of open data keep their bytes
+                    **({"restricted": asdict(datanet.restricted)} if datanet.restricted else {}),
                 }
                 for datanet in self.datanets
             ],
@@ -189,14 +211,18 @@ def parse_manifest(data: bytes, *, where: str = MANIFEST_FILE) -> AdapterManifes
 def _datanets(reader: Reader, raw: Any) -> tuple[DataNetShare, ...]:
     found, contributors = [], 0
     for path, entry in reader.sequence(raw, "datanets", DATANETS_MAX):
-        fields = reader.mapping(entry, path, required=("id", "share_bps", "contributors"))
+        fields = reader.mapping(
+            entry, path, required=("id", "share_bps", "contributors"), optional=("restricted",)
+        )
         shares = _contributors(reader, fields["contributors"], f"{path}.contributors")
         contributors += len(shares)
+        name = reader.name(fields["id"], f"{path}.id")
         found.append(
             DataNetShare(
-                reader.name(fields["id"], f"{path}.id"),
+                name,
                 reader.integer(fields["share_bps"], f"{path}.share_bps", 0, WHOLE_BPS),
                 shares,
+                read_restriction(reader, fields.get("restricted"), f"{path}.restricted", name),
             )
         )
     if contributors > CONTRIBUTORS_MAX:

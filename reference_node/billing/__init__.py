@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reference_node.billing.bill import Bill
 from reference_node.billing.log import BillingLog
-from reference_node.billing.served import ServedAdapter, ServedRequest
+from reference_node.billing.served import Influence, ServedAdapter, ServedRequest
 from reference_node.billing.settlement import close_epoch
 from reference_node.billing.settlement_file import Settlement
 from reference_node.billing.tariff import Tariff
@@ -13,6 +13,7 @@ from reference_node.billing.usage import Totals, Usage
 __all__ = [
     "Bill",
     "BillingLog",
+    "Influence",
     "ServedAdapter",
     "ServedRequest",
     "Settlement",

@@ -26,7 +26,7 @@ from reference_node.billing.batch import (
     settlement_document,
 )
 from reference_node.billing.hashes import sha256
-from reference_node.billing.operations import read_operations
+from reference_node.billing.operations import OperationsJoin, agrees, parse_line
 from reference_node.billing.reading import Billed, LogReader
 from reference_node.billing.settlement_file import Settlement, settlement_path
 
@@ -83,7 +83,7 @@ def audit(folder: Path, settlement: Path | None = None) -> AuditReport:
     InputError
         With the first fault.
     """
-    reader, operations = LogReader(folder), _Operations.of(folder)
+    reader, operations = LogReader(folder), _Operations(OperationsJoin(folder))
     check = _SettlementCheck(Settlement.read(settlement)) if settlement is not None else None
     whole = EpochSums(0)
     for billed in reader.bills():
@@ -108,28 +108,23 @@ def audit(folder: Path, settlement: Path | None = None) -> AuditReport:
 
 @dataclass(slots=True)
 class _Operations:
-    lines: dict[str, tuple[str, dict[str, Any]]]
+    lines: OperationsJoin
     missing: int = 0
-
-    @classmethod
-    def of(cls, folder: Path) -> _Operations:
-        wanted = {*_JOINED, "completion_sha256"}
-        lines = {
-            line["request_id"]: (where, {name: line.get(name) for name in wanted})
-            for where, line in read_operations(folder)
-            if "request_id" in line
-        }
-        return cls(lines)
 
     def check(self, billed: Billed) -> None:
         record = billed.entry.record
-        where, line = self.lines.get(record.request_id.hex(), ("", {}))
-        if not where:
+        found = self.lines.line_of(record)
+        if found is None:
             self.missing += 1
             return
+        place, line = found
+        if agrees(line, record):
+            return
+        fields = parse_line(line)
         expected: dict[str, Any] = {name: getattr(record, field) for name, field in _JOINED.items()}
         expected["completion_sha256"] = record.output_hash.hex()
-        _compare(line, expected, where, f"the record at {billed.entry.position}")
+        said = {name: fields.get(name) for name in expected}
+        _compare(said, expected, str(place), f"the record at {billed.entry.position}")
 
 
 @dataclass(slots=True)

@@ -58,15 +58,19 @@ class EpochSums:
         assert bill is not None
         assert billed.tariff is not None
         self.fee += bill.fee_gwei
-        for name in self.counts:
-            self.counts[name] += getattr(bill, name)
+        counts, parts, payees = self.counts, self.parts, self.payees
+        counts["tokens_in"] += bill.tokens_in
+        counts["cached_tokens"] += bill.cached_tokens
+        counts["tokens_out"] += bill.tokens_out
         for name, amount in bill.parts.items():
-            self.parts[name] += amount
+            parts[name] += amount
         for name in ACCOUNT_PARTS:
             self.accounts[name, billed.tariff.addresses[name]] += bill.parts[name]
         for payee, amount in bill.payees.items():
-            self.payees[payee] += amount
-        self.period_ms = min(self.period_ms[0], record.ts), max(self.period_ms[1], record.ts)
+            payees[payee] += amount
+        first, last = self.period_ms
+        if not first <= record.ts <= last:
+            self.period_ms = min(first, record.ts), max(last, record.ts)
 
 
 def bill_line(billed: Billed) -> bytes:

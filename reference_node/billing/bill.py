@@ -3,21 +3,25 @@
 Rules decided here. The request is the unit of rounding: its fee is floored once, whatever mix of cached,
 computed and generated tokens and of adapters it has, and no sum of bills is rounded again. An ensemble pays
 the mean of its adapters' rates and divides model and contributors' parts by its weights, taken exactly and
-without their sign (adapters whose weights are all 0 count alike). The model part goes to the adapter's owner,
-the contributors' part to DataNets and then to contributors by their shares, each time by largest remainder,
-ties to the first named. What has no owner, no DataNet or no share goes to the tariff's fallback address,
-never lost. Platform, stakers and burn are accounts of the protocol, not payees of the distributor.
+without their sign (adapters whose weights are all 0 count alike). The model part goes to the adapter's owner.
+Where influence was measured, the contributors' part is first divided by its weights: data that the record names
+is paid by its weight. What is left of the part, and the whole of it where nothing was measured, goes to DataNets
+and then to contributors by their fixed shares. Each division is by largest remainder, ties to the first named.
+What has no owner, no DataNet or no share goes to the tariff's fallback address, never lost. Platform, stakers and
+burn are accounts of the protocol, not payees of the distributor.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from models.apportion import apportion_reference
+from models.attribution import WHOLE
 from models.fees import PER_MILLION, split_reference, token_fee_reference
 from models.units import INT64_MAX
 from reference_node.billing.tariff import Rates, Tariff
@@ -83,7 +87,12 @@ class Bill:
 
 
 def make_bill(
-    request_id: str, tokens: Tokens, tariff: Tariff, terms: Sequence[Terms], weights: Sequence[float]
+    request_id: str,
+    tokens: Tokens,
+    tariff: Tariff,
+    terms: Sequence[Terms],
+    weights: Sequence[float],
+    attributed: Sequence[tuple[str, int]] = (),
 ) -> Bill:
     """Bill one request.
 
@@ -97,13 +106,15 @@ def make_bill(
         Rates and division.
     terms, weights
         The request's adapters and their weights; empty for the base model.
+    attributed
+        (address or "" for nobody, weight of 10^9) of the data that the record names.
 
     Raises
     ------
     ValueError
         If a weight is not finite or the fee does not fit 63 bits.
     """
-    exact = whole_weights(weights)
+    exact = _whole_weights(tuple(weights))
     rates = [tariff.rates_of(one.sha256, one.alias) for one in terms]
     fee = fee_of(tokens, rates or [tariff.base], exact or [1])
     if fee > INT64_MAX:
@@ -112,13 +123,13 @@ def make_bill(
         fee, tariff.weights, tariff.platform_bps, tariff.platform_flat, tariff.burn_bps, "contributors"
     )
     payees: defaultdict[str, int] = defaultdict(int)
-    for payee, amount in _payments(parts, terms, exact):
-        payees[payee or tariff.addresses["fallback"]] += amount
+    _pay(payees, parts, terms, exact, attributed)
+    payees[tariff.addresses["fallback"]] += payees.pop("", 0)
     paid = {payee: payees[payee] for payee in sorted(payees) if payees[payee]}
     assert sum(parts.values()) == fee, (parts, fee)
-    assert sum(paid.values()) == sum(parts[name] for name in PAID_OUT), (paid, parts)
-    counts = tokens.prompt, tokens.cached, tokens.generated
-    return Bill(request_id, *counts, fee, {name: parts[name] for name in PARTS}, paid)
+    assert sum(paid.values()) == parts["model"] + parts["contributors"], (paid, parts)
+    named = {name: parts[name] for name in PARTS}
+    return Bill(request_id, tokens.prompt, tokens.cached, tokens.generated, fee, named, paid)
 
 
 def fee_of(tokens: Tokens, rates: Sequence[Rates], weights: Sequence[int]) -> int:
@@ -138,14 +149,17 @@ def fee_of(tokens: Tokens, rates: Sequence[Rates], weights: Sequence[int]) -> in
     >>> fee_of(Tokens(3, 1, 2), [Rates(500_000, 1_000_000, 250_000)], [1])
     3
     """
-    computed = tokens.prompt - tokens.cached
-    read = sum(
-        w * (computed * rate.input + tokens.cached * rate.cached)
-        for w, rate in zip(weights, rates, strict=True)
-    )
-    written = sum(w * rate.output for w, rate in zip(weights, rates, strict=True))
+    computed, read, written = tokens.prompt - tokens.cached, 0, 0
+    for weight, rate in zip(weights, rates, strict=True):
+        read += weight * (computed * rate.input + tokens.cached * rate.cached)
+        written += weight * rate.output
     # the read tokens' cost is one sum of products, so it enters the formula as one token of that rate
     return token_fee_reference(1, tokens.generated, read, written, per=PER_MILLION * sum(weights))
+
+
+@lru_cache(4096)
+def _whole_weights(weights: tuple[float, ...]) -> tuple[int, ...]:
+    return tuple(whole_weights(weights))
 
 
 def whole_weights(weights: Sequence[float]) -> list[int]:
@@ -172,24 +186,50 @@ def whole_weights(weights: Sequence[float]) -> list[int]:
     return [number // common for number in whole]
 
 
-def _payments(
-    parts: dict[str, int], terms: Sequence[Terms], weights: Sequence[int]
-) -> Iterator[tuple[str, int]]:
-    """Yield (address or "" for nobody, gwei); together the model and contributors' parts."""
+def _pay(
+    payees: defaultdict[str, int],
+    parts: dict[str, int],
+    terms: Sequence[Terms],
+    weights: Sequence[int],
+    attributed: Sequence[tuple[str, int]],
+) -> None:
+    """Add to each address ("" for nobody) what it gets; together the model and contributors' parts."""
+    data = parts["contributors"]
+    if attributed:
+        measured = [weight for _, weight in attributed]
+        *paid, data = apportion_reference(data, [*measured, WHOLE - sum(measured)])
+        for (payee, _), amount in zip(attributed, paid, strict=True):
+            payees[payee] += amount
     if not terms:
-        yield "", parts["model"] + parts["contributors"]
+        payees[""] += parts["model"] + data
         return
-    models = apportion_reference(parts["model"], weights)
-    data = apportion_reference(parts["contributors"], weights)
-    for one, model_part, data_part in zip(terms, models, data, strict=True):
-        yield one.owner, model_part
-        yield from _to_datanets(one, data_part)
+    models = _divided(parts["model"], weights)
+    for one, model_part, data_part in zip(terms, models, _divided(data, weights), strict=True):
+        payees[one.owner] += model_part
+        if data_part:
+            _pay_datanets(payees, one, data_part)
 
 
-def _to_datanets(terms: Terms, amount: int) -> Iterator[tuple[str, int]]:
-    by_net = apportion_reference(amount, [net.share_bps for net in terms.datanets])
-    yield "", amount - sum(by_net)  # the whole amount where no DataNet has a share, else 0
-    for net, net_part in zip(terms.datanets, by_net, strict=True):
-        paid = apportion_reference(net_part, [one.share_bps for one in net.contributors])
-        yield "", net_part - sum(paid)
-        yield from ((one.address, part) for one, part in zip(net.contributors, paid, strict=True))
+def _pay_datanets(payees: defaultdict[str, int], terms: Terms, amount: int) -> None:
+    net_shares, inside = _shares(terms)
+    owned = 0
+    for net_part, (shares, addresses) in zip(_divided(amount, net_shares), inside, strict=True):
+        for address, part in zip(addresses, _divided(net_part, shares), strict=True):
+            payees[address] += part
+            owned += part
+    payees[""] += amount - owned  # of DataNets without a share and contributors without one
+
+
+@lru_cache(4096)
+def _shares(terms: Terms) -> tuple[list[int], list[tuple[list[int], list[str]]]]:
+    """Return the DataNets' shares, and of each DataNet its contributors' shares and addresses."""
+    inside = [
+        ([one.share_bps for one in net.contributors], [one.address for one in net.contributors])
+        for net in terms.datanets
+    ]
+    return [net.share_bps for net in terms.datanets], inside
+
+
+def _divided(amount: int, weights: Sequence[int]) -> list[int]:
+    """Divide by largest remainder; most amounts go to one payee, whole."""
+    return [amount] if len(weights) == 1 and weights[0] else apportion_reference(amount, weights)

@@ -1,9 +1,9 @@
 """Billing log: the hash-chained account of everything that was served, and the only source of what is owed.
 
 Rules decided here. One record per request, in the order in which requests ended; a request id is billed once.
-Before the record there are on disk: the tariff and the statement of payees that it names, and its operations
-line; so whatever a crash leaves can be billed again from the log alone. Each append is handed to the operating
-system at once and survives the process; it is on the disk (and survives the machine) after `sync`, which runs
+Before the record there are on disk: the rules with their tariff and the statement of payees that it names, and its
+operations line; so whatever a crash leaves can be billed again from the log alone. Each append is handed to the
+operating system at once and survives the process; it is on the disk (and survives the machine) after `sync`, which runs
 by itself every `sync_every` records or `sync_ms` milliseconds of appends. One process writes a log.
 """
 
@@ -13,31 +13,31 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
+from models.attribution import WHOLE
 from models.errors import InputError
 from models.merkle import log_leaf, log_root
-from reference_node.access.files import take_lock, write_atomic
+from reference_node.access.files import take_lock
 from reference_node.billing.bill import Bill, Tokens, make_bill
-from reference_node.billing.hashes import canonical_json, digest_bytes, sha256
-from reference_node.billing.operations import (
-    OperationsWriter,
-    operations_line,
-    operations_path,
-    read_operations,
-)
-from reference_node.billing.reading import LogReader, statement_path, tariff_path
+from reference_node.billing.documents import KeptDocuments
+from reference_node.billing.hashes import digest_bytes, sha256
+from reference_node.billing.operations import OperationsJoin, OperationsWriter, operations_line, parse_line
+from reference_node.billing.payees import PayeeBook, Payees
+from reference_node.billing.reading import LogReader
 from reference_node.billing.record import GENESIS, AdapterEntry, LogRecord, output_hash
+from reference_node.billing.rules import NO_METHOD, NO_PARAMS
 from reference_node.billing.segments import SEGMENT_BYTES, SegmentWriter, TornTail
 from reference_node.billing.served import ServedRequest
 from reference_node.billing.tariff import Tariff
-from reference_node.billing.terms import Terms, statement_document, statement_root
 from reference_node.billing.usage import Usage, UsageBook
 
 SALT_BYTES = 16
+TOP_K = 8
+"""Data named in a record; the weight of all other data is in its residual."""
 HASH_BYTES = 32
 
 
@@ -55,6 +55,16 @@ class SyncPolicy:
 
     every: int = 64
     after_ms: int = 1000
+
+
+class _Entry(NamedTuple):
+    """What is written for a request: record, its bill, operations line, the record's bytes and their hash."""
+
+    record: LogRecord
+    bill: Bill
+    line: bytes
+    data: bytes
+    hash: bytes
 
 
 class BillingLog:
@@ -97,7 +107,7 @@ class BillingLog:
         self.folder, self.tariff = folder, tariff
         self._base, self._tokenizer = base_sha256, tokenizer_sha256
         self._policy, self._entropy = sync or SyncPolicy(), entropy
-        digest_bytes(base_sha256, "base model")
+        self._model_hash = digest_bytes(base_sha256, "base model")
         self._lock = threading.RLock()
         self._held = take_lock(folder / ".lock", f"log {folder}")
         try:
@@ -108,8 +118,8 @@ class BillingLog:
             raise
         self._operations = OperationsWriter()
         self._unsynced, self._synced_s = 0, time.monotonic()
-        self._statement_root = lru_cache(4096)(self._keep_statement)
-        self._tariff_hash = self._keep_tariff()
+        self._documents = KeptDocuments(folder, tariff)
+        self._payees = PayeeBook(self._documents.statement, base_sha256, tokenizer_sha256)
 
     @property
     def recovered(self) -> TornTail | None:
@@ -136,21 +146,44 @@ class BillingLog:
         OSError
             If the disk refuses the record; nothing is recorded then.
         """
+        return self.append_all([served])[0]
+
+    def append_all(self, group: Sequence[ServedRequest]) -> list[Bill]:
+        """Bill requests and record them in one write each of records and operations lines (group commit).
+
+        Parameters
+        ----------
+        group
+            Requests in the order of their records.
+
+        Returns
+        -------
+        list of Bill
+            One of each request.
+
+        Raises
+        ------
+        InputError
+            As `append`, naming the request; none of the group is recorded then.
+        OSError
+            As `append`.
+        """
         with self._lock:
-            try:
-                record, bill = self._record(served)
-                line = operations_line(served, record, self._tokenizer, self._entropy(SALT_BYTES))
-            except (ValueError, TypeError, OverflowError, struct.error) as error:
-                raise InputError(f"request {served.request_id!r} cannot be billed: {error}") from error
+            entries, head = [], self._head
+            ids = set[bytes]()
+            for seq, served in enumerate(group, self.size):
+                entry = self._entry(served, seq, head, ids)
+                entries.append(entry)
+                head = entry.hash
             self._writer.rotate()
-            self._operations.append(operations_path(self._writer.path), line)
-            data = record.encode()
-            self._writer.append(data)
-            self._count(record, data, served.key_id, served.tenant)
-            self._unsynced += 1
+            self._operations.append(self._writer.path, b"".join([one.line for one in entries]))
+            self._writer.append([one.data for one in entries])
+            for served, entry in zip(group, entries, strict=True):
+                self._count(entry.record, entry.data, entry.hash, served.key_id, served.tenant)
+            self._unsynced += len(entries)
             if self._is_due():
                 self.sync()
-            return bill
+            return [one.bill for one in entries]
 
     def root(self) -> bytes:
         """Return the root of the log (RFC 9162, SHA-256), in time linear in its size."""
@@ -192,67 +225,67 @@ class BillingLog:
     def _load(self) -> None:
         self._leaves, self._ids, self._head = bytearray(), set[bytes](), GENESIS
         self._usage = UsageBook()
-        owners = {
-            line.get("request_id"): (str(line.get("key_id", "")), str(line.get("tenant", "")))
-            for _, line in read_operations(self.folder)
-        }
-        reader = LogReader(self.folder)
+        reader, lines = LogReader(self.folder), OperationsJoin(self.folder)
         for entry in reader.entries():
-            key_id, tenant = owners.get(entry.record.request_id.hex(), ("", ""))
-            self._count(entry.record, entry.data, key_id, tenant)
+            found = lines.line_of(entry.record)
+            fields = parse_line(found[1]) if found else {}
+            key_id, tenant = str(fields.get("key_id", "")), str(fields.get("tenant", ""))
+            self._count(entry.record, entry.data, sha256(entry.data), key_id, tenant)
         self._torn = reader.torn
 
-    def _count(self, record: LogRecord, data: bytes, key_id: str, tenant: str) -> None:
+    def _count(self, record: LogRecord, data: bytes, digest: bytes, key_id: str, tenant: str) -> None:
         self._leaves += log_leaf(data, sha256)
         self._ids.add(record.request_id)
-        self._head = sha256(data)
+        self._head = digest
         self._usage.add(record, key_id, tenant)
 
-    def _record(self, served: ServedRequest) -> tuple[LogRecord, Bill]:
-        request_id = bytes.fromhex(served.request_id)
-        if request_id in self._ids:
-            raise ValueError("it was billed before")
-        if served.base_sha256 != self._base:
-            raise ValueError(
-                f"base model {served.base_sha256!r} is not the one this log serves, {self._base}"
-            )
-        terms = tuple(Terms.of(one) for one in served.adapters)
+    def _entry(self, served: ServedRequest, seq: int, head: bytes, ids: set[bytes]) -> _Entry:
+        """Return what is written for a request; `ids` are those of its group before it, and then its own."""
+        try:
+            request_id = bytes.fromhex(served.request_id)
+            if request_id in self._ids or request_id in ids:
+                raise ValueError("it was billed before")
+            ids.add(request_id)
+            if served.base_sha256 != self._base:
+                raise ValueError(
+                    f"base model {served.base_sha256!r} is not the one this log serves, {self._base}"
+                )
+            payees = self._payees.of(served.adapters)
+            record, bill = self._record(served, request_id, payees, seq, head)
+            line = operations_line(served, record, payees.shown, self._entropy(SALT_BYTES))
+            data = record.encode()
+        except (ValueError, TypeError, OverflowError, struct.error) as error:
+            raise InputError(f"request {served.request_id!r} cannot be billed: {error}") from error
+        return _Entry(record, bill, line, data, sha256(data))
+
+    def _record(
+        self, served: ServedRequest, request_id: bytes, payees: Payees, seq: int, head: bytes
+    ) -> tuple[LogRecord, Bill]:
+        top_k = payees.top_k(served.influence, TOP_K)
         weights = [float(one.weight) for one in served.adapters]
         tokens = Tokens(len(served.prompt_tokens), served.cached_tokens, len(served.completion))
-        bill = make_bill(served.request_id, tokens, self.tariff, terms, weights)
+        attributed = [(payees.address_of[data_id], weight) for data_id, weight in top_k]
+        bill = make_bill(served.request_id, tokens, self.tariff, payees.terms, weights, attributed)
+        by = served.influence
+        measured = (by.method, by.params) if by else (NO_METHOD, NO_PARAMS)
         record = LogRecord(
-            seq=self.size,
-            prev_hash=self._head,
+            seq=seq,
+            prev_hash=head,
             request_id=request_id,
-            model_hash=bytes.fromhex(self._base),
-            adapters=tuple(
-                AdapterEntry(bytes.fromhex(one.sha256), w) for one, w in zip(terms, weights, strict=True)
-            ),
-            datanet_root=self._statement_root(terms),
+            model_hash=self._model_hash,
+            adapters=tuple([AdapterEntry(h, w) for h, w in zip(payees.hashes, weights, strict=True)]),
+            datanet_root=payees.root,
             output_hash=output_hash(self._tokenizer, served.completion),
-            tariff_hash=self._tariff_hash,
+            rules_hash=self._documents.rules_hash(*measured),
             tokens_in=tokens.prompt,
             cached_tokens=tokens.cached,
             tokens_out=tokens.generated,
             fee_gwei=bill.fee_gwei,
             ts=served.ts,
+            top_k=top_k,
+            residual=WHOLE - sum([weight for _, weight in top_k]),
         )
         return record, bill
-
-    def _keep_statement(self, terms: tuple[Terms, ...]) -> bytes:
-        root = statement_root(terms)
-        self._keep(statement_path(self.folder, root), canonical_json(statement_document(terms)))
-        return root
-
-    def _keep_tariff(self) -> bytes:
-        tariff_hash = bytes.fromhex(self.tariff.sha256)
-        self._keep(tariff_path(self.folder, tariff_hash), canonical_json(self.tariff.document()))
-        return tariff_hash
-
-    @staticmethod
-    def _keep(path: Path, data: bytes) -> None:
-        if not path.exists():
-            write_atomic(path, data)
 
     def _is_due(self) -> bool:
         waited_ms = (time.monotonic() - self._synced_s) * 1000

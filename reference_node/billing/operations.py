@@ -3,22 +3,28 @@
 Rules decided here. One JSON line per request, written before its record and joined to it by `request_id`; the
 line is neither hashed nor chained, so it may be deleted when its retention ends without breaking the log. It
 holds no prompt and no completion: the prompt's hash is salted per request, so that equal prompts do not look
-equal and a short prompt cannot be guessed from a table.
+equal and a short prompt cannot be guessed from a table; restricted DataNets stand under their blinded names. Lines are
+written in the order of the records, and read beside them.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from reference_node.billing.hashes import sha256
 from reference_node.billing.record import LogRecord
-from reference_node.billing.served import ServedRequest
+from reference_node.billing.served import ServedAdapter, ServedRequest
 
 _PREFIX = "operations-"
+_encode = json.JSONEncoder(allow_nan=False).encode
 
 
 def operations_path(segment: Path) -> Path:
@@ -26,72 +32,158 @@ def operations_path(segment: Path) -> Path:
     return segment.with_name(f"{_PREFIX}{segment.stem}.jsonl")
 
 
-def operations_line(
-    served: ServedRequest, record: LogRecord, tokenizer_sha256: str, salt: bytes
-) -> dict[str, Any]:
-    """Return the fields of a request's line.
+def fixed_fields(base_sha256: str, tokenizer_sha256: str, adapters: Sequence[ServedAdapter]) -> str:
+    """Return the fields that all requests of the same adapters share, as JSON text without braces."""
+    manifests = (one.manifest for one in adapters if one.manifest is not None)
+    nets = {net.outside("datanet", net.id) for manifest in manifests for net in manifest.datanets}
+    fields = {
+        "base_sha256": base_sha256,
+        "tokenizer_sha256": tokenizer_sha256,
+        "adapter_sha256": [one.sha256 for one in adapters],
+        "adapter_alias": [one.alias for one in adapters],
+        "data_ids": sorted(nets),
+    }
+    return _encode(fields)[1:-1]
+
+
+def operations_line(served: ServedRequest, record: LogRecord, fixed: str, salt: bytes) -> bytes:
+    """Return a request's line.
 
     Parameters
     ----------
     served, record
         The request and its record.
-    tokenizer_sha256
-        Says what the ids mean.
+    fixed
+        `fixed_fields` of its adapters.
     salt
         Random bytes of this request.
     """
-    ids = b"".join(token.to_bytes(4, "big") for token in served.prompt_tokens)
-    nets = [net.id for one in served.adapters if one.manifest is not None for net in one.manifest.datanets]
-    return {
-        "request_id": served.request_id,
-        "seq": record.seq,
-        "ts": served.ts,
-        "key_id": served.key_id,
-        "tenant": served.tenant,
-        "base_sha256": served.base_sha256,
-        "tokenizer_sha256": tokenizer_sha256,
-        "adapter_sha256": [one.sha256 for one in served.adapters],
-        "adapter_alias": [one.alias for one in served.adapters],
-        "adapter_version": [one.version for one in served.adapters],
-        "data_ids": sorted(set(nets)),
-        "prompt_salt": salt.hex(),
-        "prompt_sha256": sha256(salt + ids).hex(),
-        "prompt_tokens": record.tokens_in,
-        "cached_tokens": record.cached_tokens,
-        "completion_tokens": record.tokens_out,
-        "completion_sha256": record.output_hash.hex(),
-        "seed": served.sampling.seed,
-        "params": served.params(),
-        "ttft_ms": served.ttft_ms,
-        "e2e_ms": served.e2e_ms,
-        "finish": served.finish,
-    }
+    ids = struct.pack(f">{len(served.prompt_tokens)}I", *served.prompt_tokens)
+    plain = (
+        f'{_beginning(record)}"ts": {record.ts}, "prompt_salt": "{salt.hex()}", '
+        f'"prompt_sha256": "{sha256(salt + ids).hex()}", {_repeated(record)}, '
+    )
+    who = _said(served.key_id, served.tenant, served.finish, tuple(served.params().items()))
+    numbers = (
+        f'"adapter_version": {[one.version for one in served.adapters]}, "seed": {served.sampling.seed}, '
+        f'"ttft_ms": {_number(served.ttft_ms)}, "e2e_ms": {_number(served.e2e_ms)}, '
+    )
+    return f"{plain}{numbers}{who}, {fixed}}}\n".encode()
+
+
+@lru_cache(4096)
+def _said(key_id: str, tenant: str, finish: str, params: tuple[tuple[str, float], ...]) -> str:
+    return _encode({"key_id": key_id, "tenant": tenant, "finish": finish, "params": dict(params)})[1:-1]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "null"
+    if not math.isfinite(value):
+        raise ValueError(f"a latency of {value} ms is no finite number")
+    return repr(float(value))
+
+
+def _beginning(record: LogRecord) -> str:
+    """Return how a record's line begins; numbers and digits need no encoder, which would take most of the time."""
+    return f'{{"request_id": "{record.request_id.hex()}", "seq": {record.seq}, '
+
+
+def _repeated(record: LogRecord) -> str:
+    """Return what a record's line says that the record says too."""
+    return (
+        f'"prompt_tokens": {record.tokens_in}, "cached_tokens": {record.cached_tokens}, '
+        f'"completion_tokens": {record.tokens_out}, "completion_sha256": "{record.output_hash.hex()}"'
+    )
 
 
 def read_operations(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (``file:line``, fields) of every whole line; a line that a crash cut short is left out."""
+    for place, line in _lines(folder):
+        fields = parse_line(line)
+        if fields:
+            yield str(place), fields
+
+
+def parse_line(line: bytes) -> dict[str, Any]:
+    """Return the fields of a line, none where it is not whole."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) and line.endswith(b"\n") else {}
+
+
+@dataclass(frozen=True, slots=True)
+class LinePlace:
+    """A line of an operations file."""
+
+    path: Path
+    number: int
+
+    def __str__(self) -> str:
+        """Return ``file:line``."""
+        return f"{self.path}:{self.number}"
+
+
+class OperationsJoin:
+    """Lines of the records of a log, which are asked for in order; only a few lines are held at a time.
+
+    Parameters
+    ----------
+    folder
+        The log's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._rest = _lines(folder)
+        self._next = next(self._rest, None)
+
+    def line_of(self, record: LogRecord) -> tuple[LinePlace, bytes] | None:
+        """Return the last line of a record and its place, None where there is none.
+
+        Lines of requests that a crash kept from being recorded are passed over.
+        """
+        beginning, found = _beginning(record).encode(), None
+        while self._next is not None:
+            place, line = self._next
+            if line.startswith(beginning):
+                found = place, line
+            elif found or _seq_of(line) > record.seq:
+                break
+            self._next = next(self._rest, None)
+        return found
+
+
+def agrees(line: bytes, record: LogRecord) -> bool:
+    """Return whether a line is as it was written, where it repeats its record."""
+    return _repeated(record).encode() in line
+
+
+def _seq_of(line: bytes) -> int:
+    seq = parse_line(line).get("seq", -1)
+    return seq if type(seq) is int else -1
+
+
+def _lines(folder: Path) -> Iterator[tuple[LinePlace, bytes]]:
     for path in sorted(folder.glob(f"{_PREFIX}*.jsonl")):
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                try:
-                    fields = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(fields, dict) and line.endswith(b"\n"):
-                    yield f"{path}:{number}", fields
+                yield LinePlace(path, number), line
 
 
 class OperationsWriter:
     """Appends lines; the caller holds a lock."""
 
     def __init__(self) -> None:
-        self._descriptor, self._path = -1, Path()
+        self._descriptor, self._segment = -1, Path()
 
-    def append(self, path: Path, fields: dict[str, Any]) -> None:
-        """Write one line to the file `path`."""
-        if path != self._path:
-            self._open(path)
-        os.write(self._descriptor, json.dumps(fields, allow_nan=False).encode() + b"\n")
+    def append(self, segment: Path, lines: bytes) -> None:
+        """Write whole lines to the file beside a segment."""
+        if segment is not self._segment:
+            self._open(operations_path(segment))
+            self._segment = segment
+        os.write(self._descriptor, lines)
 
     def sync(self) -> None:
         """Put everything on the disk."""
@@ -107,7 +199,6 @@ class OperationsWriter:
 
     def _open(self, path: Path) -> None:
         self.close()
-        self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":

@@ -1,9 +1,9 @@
 """Reading a log: everything is checked on the way, and bills are computed again from what the log holds.
 
 Rules decided here. A reader trusts no byte: frame, encoding, number and chain of every record, no request
-billed twice; then, for bills, that the tariff and the statement of payees hash to what the record names and
-that the fee follows from them. The first thing that does not hold is said with segment, offset and field. A
-reader writes nothing and may run beside the writer.
+billed twice; then, for bills, that the rules, the tariff and the statement of payees hash to what the record names,
+that the data named is of the statement, and that the fee follows from them. The first thing that does not hold is
+said with segment, offset and field. A reader writes nothing and may run beside the writer.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from models.errors import InputError, Problem
 from reference_node.billing.bill import Bill, Tokens, make_bill
 from reference_node.billing.hashes import sha256
 from reference_node.billing.record import GENESIS, LogRecord, RecordError
+from reference_node.billing.rules import NO_METHOD, Rules
 from reference_node.billing.segments import Position, SegmentScan, TornTail, damaged
 from reference_node.billing.tariff import Tariff
-from reference_node.billing.terms import Terms, statement_root
+from reference_node.billing.terms import Terms, payees_by_data, statement_root
 
 DOCUMENTS = "documents"
 """Folder of tariffs and statements, each under its hash."""
@@ -32,6 +33,11 @@ _T = TypeVar("_T")
 def tariff_path(folder: Path, tariff_hash: bytes) -> Path:
     """Return where the log in `folder` keeps a tariff."""
     return folder / DOCUMENTS / f"tariff-{tariff_hash.hex()}.json"
+
+
+def rules_path(folder: Path, rules_hash: bytes) -> Path:
+    """Return where the log in `folder` keeps the rules of records."""
+    return folder / DOCUMENTS / f"rules-{rules_hash.hex()}.json"
 
 
 def statement_path(folder: Path, root: bytes) -> Path:
@@ -60,11 +66,21 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """A record with its bill and the tariff that made it, both None where they were not asked for."""
+    """A record with its bill, the tariff that made it and its rules; all None where they were not asked for."""
 
     entry: Entry
     bill: Bill | None = None
     tariff: Tariff | None = None
+    rules: Rules | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """A statement of payees: its terms, adapters' hashes, and data id -> address."""
+
+    terms: tuple[Terms, ...]
+    adapters: tuple[bytes, ...]
+    address_of: dict[bytes, str]
 
 
 @dataclass(slots=True)
@@ -117,24 +133,28 @@ class LogReader:
         InputError
             At the first record that does not hold.
         """
-        tariff_of, terms_of = lru_cache(256)(self._tariff), lru_cache(4096)(self._terms)
+        rules_of, claims_of = lru_cache(256)(self._rules), lru_cache(4096)(self._claims)
         for entry in self.entries():
             record, position = entry.record, entry.position
             if record.seq < first:
                 yield Billed(entry)
                 continue
-            tariff = _checked(position, tariff_of, record.tariff_hash)
-            terms = _checked(position, terms_of, record.datanet_root)
-            yield Billed(entry, _checked(position, bill_of, record, tariff, terms), tariff)
+            rules, tariff = _checked(position, rules_of, record.rules_hash)
+            claims = _checked(position, claims_of, record.datanet_root)
+            yield Billed(entry, _checked(position, bill_of, record, rules, tariff, claims), tariff, rules)
 
-    def _tariff(self, tariff_hash: bytes) -> Tariff:
-        document = _document(tariff_path(self.folder, tariff_hash), "tariff_hash")
-        tariff = _rebuilt(lambda: Tariff.from_document(document), "tariff_hash")
-        if tariff.sha256 != tariff_hash.hex():
-            raise RecordError("tariff_hash", f"the tariff kept under it hashes to {tariff.sha256}")
-        return tariff
+    def _rules(self, rules_hash: bytes) -> tuple[Rules, Tariff]:
+        document = _document(rules_path(self.folder, rules_hash), "rules_hash")
+        rules = _rebuilt(lambda: Rules.from_document(document), "rules_hash")
+        if rules.digest != rules_hash:
+            raise RecordError("rules_hash", f"the rules kept under it hash to {rules.digest.hex()}")
+        path = tariff_path(self.folder, bytes.fromhex(rules.tariff_sha256))
+        tariff = _rebuilt(lambda: Tariff.from_document(_document(path, "rules_hash")), "rules_hash")
+        if tariff.sha256 != rules.tariff_sha256:
+            raise RecordError("rules_hash", f"the tariff that it names hashes to {tariff.sha256}")
+        return rules, tariff
 
-    def _terms(self, root: bytes) -> tuple[Terms, ...]:
+    def _claims(self, root: bytes) -> Claims:
         document = _document(statement_path(self.folder, root), "datanet_root")
         terms = _rebuilt(
             lambda: tuple(Terms.from_document(one) for one in document["adapters"]), "datanet_root"
@@ -142,23 +162,31 @@ class LogReader:
         found = _rebuilt(lambda: statement_root(terms), "datanet_root")
         if found != root:
             raise RecordError("datanet_root", f"the statement kept under it has the root {found.hex()}")
-        return terms
+        adapters = tuple(bytes.fromhex(one.sha256) for one in terms)
+        return Claims(terms, adapters, _rebuilt(lambda: payees_by_data(terms), "datanet_root"))
 
 
-def bill_of(record: LogRecord, tariff: Tariff, terms: tuple[Terms, ...]) -> Bill:
+def bill_of(record: LogRecord, rules: Rules, tariff: Tariff, claims: Claims) -> Bill:
     """Return the bill of a record.
 
     Raises
     ------
     RecordError
-        If adapters or fee are not those that tariff and terms give.
+        If adapters, data or fee are not those that rules, tariff and claims give.
     """
-    if [one.sha256.hex() for one in record.adapters] != [one.sha256 for one in terms]:
+    if tuple([one.sha256 for one in record.adapters]) != claims.adapters:
         raise RecordError("adapters", "are not those of the statement under datanet_root")
+    if record.top_k and rules.method == NO_METHOD:
+        raise RecordError("top_k", "names data, and the rules say that no influence was measured")
     tokens = Tokens(record.tokens_in, record.cached_tokens, record.tokens_out)
     weights = [one.weight for one in record.adapters]
+    attributed = []
+    for data_id, weight in record.top_k:
+        if data_id not in claims.address_of:
+            raise RecordError("top_k", f"{data_id.hex()} is no data of the statement under datanet_root")
+        attributed.append((claims.address_of[data_id], weight))
     try:
-        bill = make_bill(record.request_id.hex(), tokens, tariff, terms, weights)
+        bill = make_bill(record.request_id.hex(), tokens, tariff, claims.terms, weights, attributed)
     except ValueError as error:
         raise RecordError("adapters", str(error)) from error
     if bill.fee_gwei != record.fee_gwei:

@@ -2,27 +2,26 @@
 
 Rules decided here. A record is framed by its length and its CRC-32 (4 bytes each, big-endian) and written in one
 call. A segment is named after the first record it holds, so a missing one is noticed. Only the last frame of the
-last segment can be torn by a crash: it is shorter than one frame and no whole frame follows in it. Such a tail is
-cut and reported, its bytes kept beside the log; anything else that does not read is damage, refused with its
-position, never repaired.
+last segment can be torn by a crash: it is shorter than one frame, no whole frame follows in it, and no single flipped
+bit explains it. Such a tail is cut and reported, its bytes kept beside the log; anything else that does not read is
+damage, refused with its position (the byte, where one bit was flipped), never repaired.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import InputError, Problem
 from reference_node.access.files import sync_folder, write_atomic
+from reference_node.billing.flips import HEADER, flipped_byte
 
 RECORD_BYTES_MAX = 1 << 16
 SEGMENT_BYTES = 64 << 20
 
-_HEADER = struct.Struct(">II")
 _SUFFIX = ".seg"
 
 
@@ -105,12 +104,16 @@ class SegmentScan:
             position = Position(path, offset)
             if payload is None:
                 tail = data[offset:]
+                flipped = flipped_byte(data, offset, RECORD_BYTES_MAX)
+                if flipped is not None:
+                    message = f"a bit of this byte was flipped, in the frame that begins at {offset}"
+                    raise damaged(Position(path, flipped), "frame", message)
                 if not (is_last and _is_torn(tail)):
                     raise damaged(position, "frame", "length or checksum is wrong: the log was damaged here")
                 self.torn = TornTail(position, tail)
                 return
             yield position, payload
-            offset += _HEADER.size + len(payload)
+            offset += HEADER.size + len(payload)
 
 
 class SegmentWriter:
@@ -150,27 +153,26 @@ class SegmentWriter:
             os.close(self._descriptor)
             self._open(self._folder / _name(self._count))
 
-    def append(self, payload: bytes) -> Position:
-        """Write one frame, whole or not at all, and hand it to the operating system.
+    def append(self, payloads: Sequence[bytes]) -> None:
+        """Write frames in one call, all or none, and hand them to the operating system.
 
         Raises
         ------
         OSError
-            If the disk refuses it; the segment is then as it was.
+            If the disk refuses them; the segment is then as it was.
         """
-        assert 0 < len(payload) <= RECORD_BYTES_MAX, len(payload)
-        frame = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
-        position = Position(self._path, self._size)
+        frames = b"".join([HEADER.pack(len(one), zlib.crc32(one)) + one for one in payloads])
+        assert all(0 < len(one) <= RECORD_BYTES_MAX for one in payloads)
         try:
-            written = os.write(self._descriptor, frame)
-            if written != len(frame):
-                raise OSError(f"{position}: {written} of {len(frame)} bytes were written; is the disk full?")
+            written = os.write(self._descriptor, frames)
+            if written != len(frames):
+                place = Position(self._path, self._size)
+                raise OSError(f"{place}: {written} of {len(frames)} bytes were written; is the disk full?")
         except OSError:
             os.ftruncate(self._descriptor, self._size)
             raise
-        self._size += len(frame)
-        self._count += 1
-        return position
+        self._size += len(frames)
+        self._count += len(payloads)
 
     def sync(self) -> None:
         """Put everything on the disk."""
@@ -194,10 +196,10 @@ def _name(first: int) -> str:
 
 def _frame(data: bytes, offset: int) -> bytes | None:
     """Return the payload of the frame at `offset`, or None where there is no whole and sound one."""
-    begin = offset + _HEADER.size
+    begin = offset + HEADER.size
     if begin > len(data):
         return None
-    size, checksum = _HEADER.unpack_from(data, offset)
+    size, checksum = HEADER.unpack_from(data, offset)
     payload = data[begin : begin + size]
     sound = 0 < size <= RECORD_BYTES_MAX and len(payload) == size and zlib.crc32(payload) == checksum
     return payload if sound else None
@@ -205,7 +207,7 @@ def _frame(data: bytes, offset: int) -> bytes | None:
 
 def _is_torn(tail: bytes) -> bool:
     """Whether a crash in the middle of one write can have left this."""
-    if len(tail) > _HEADER.size + RECORD_BYTES_MAX:
+    if len(tail) > HEADER.size + RECORD_BYTES_MAX:
         return False
     return all(_frame(tail, start) is None for start in range(1, len(tail)))
 

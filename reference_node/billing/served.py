@@ -1,7 +1,7 @@
 """What was served: the facts of one request that billing needs, as the server hands them over.
 
-Rule decided here: a request is billed by the content hashes that served it; alias and version are there for
-people and for tariffs.
+Rules decided here: a request is billed by the content hashes that served it; alias and version are there for
+people and for tariffs. Influence comes as whole numbers: what measured it turned floats into integers, once.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from reference_node.billing.rules import NO_PARAMS
 from reference_node.request import GREEDY, Sampling
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from reference_node.manifest import AdapterManifest
 
 
@@ -36,6 +39,25 @@ class ServedAdapter:
     version: int = 0
     weight: float = 1.0
     manifest: AdapterManifest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """Whose data an answer rests on.
+
+    Parameters
+    ----------
+    method
+        Name and version of what measured it, such as ``ef_base.v1``.
+    weights
+        (adapter's content hash, DataNet, contributor) -> weight of 10^9; what they leave is the residual.
+    params
+        Parameters of the method and policy of the weights: canonical JSON of a mapping.
+    """
+
+    method: str
+    weights: Mapping[tuple[str, str, str], int]
+    params: str = NO_PARAMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +86,8 @@ class ServedRequest:
         Time to first token (None without one) and to the end.
     finish
         stop, length, cancelled or error.
+    influence
+        Whose data the answer rests on, None where it was not measured.
     """
 
     request_id: str
@@ -79,6 +103,7 @@ class ServedRequest:
     ttft_ms: float | None = None
     e2e_ms: float = 0.0
     finish: str = "stop"
+    influence: Influence | None = None
 
     def params(self) -> dict[str, Any]:
         """Return the sampling parameters that are logged, without the seed."""

@@ -3,7 +3,9 @@
 Rules decided here. The root (`datanet_root` of a log record) is the RFC 9162 tree over canonical CBOR entries:
 for each adapter in the order of the request [0, adapter hash, alias, owner], then for each contributor
 [1, adapter hash, DataNet, its share, contributor, address, share], so that a contributor can prove its share
-without showing the others. An address of zero is nobody. The statement is stored once under its root.
+without showing the others. An address of zero is nobody. Names of a restricted DataNet and its contributors are
+blinded before they enter the statement. The first eight bytes of a contributor's leaf are its data id: what records
+call the data that it gave to that adapter. The statement is stored once under its root.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from models.merkle import log_leaf, log_root
 from reference_node.billing.hashes import ZERO_ADDRESS, address, digest_bytes, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from reference_node.billing.served import ServedAdapter
 
 _ADAPTER, _SHARE = 0, 1
+DATA_ID_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,10 @@ class Terms:
     owner: str
     datanets: tuple[DataNet, ...]
 
+    def __hash__(self) -> int:
+        """Hash of the adapter alone: terms are looked up for every bill, and their contributors may be many."""
+        return hash((self.sha256, self.alias))
+
     @classmethod
     def of(cls, served: ServedAdapter) -> Terms:
         """Return the terms of a served adapter.
@@ -78,10 +85,13 @@ class Terms:
             return cls(served.sha256, served.alias, "", ())
         nets = tuple(
             DataNet(
-                net.id,
+                net.outside("datanet", net.id),
                 _share(net.share_bps, net.id),
                 tuple(
-                    Contributor(c.id, _payee(c.address), _share(c.share_bps, c.id)) for c in net.contributors
+                    Contributor(
+                        net.outside("contributor", c.id), _payee(c.address), _share(c.share_bps, c.id)
+                    )
+                    for c in net.contributors
                 ),
             )
             for net in manifest.datanets
@@ -107,14 +117,36 @@ def statement_entries(terms: Sequence[Terms]) -> list[bytes]:
     """Return the entries of the statement, in the order of its tree."""
     rows: list[list[Any]] = []
     for adapter in terms:
-        digest = bytes.fromhex(adapter.sha256)
-        rows.append([_ADAPTER, digest, adapter.alias, adapter.owner])
-        rows += [
-            [_SHARE, digest, net.id, net.share_bps, one.id, one.address, one.share_bps]
-            for net in adapter.datanets
-            for one in net.contributors or (Contributor("", "", 0),)
-        ]
+        rows.append([_ADAPTER, bytes.fromhex(adapter.sha256), adapter.alias, adapter.owner])
+        rows += [row for _, row in _share_rows(adapter)]
     return [cbor2.dumps(row, canonical=True) for row in rows]
+
+
+def payees_by_data(terms: Sequence[Terms]) -> dict[bytes, str]:
+    """Return data id -> address ("" for nobody) of all contributors of a request's adapters.
+
+    Raises
+    ------
+    ValueError
+        If two contributors have one data id.
+    """
+    found: dict[bytes, str] = {}
+    for adapter in terms:
+        for one, row in _share_rows(adapter):
+            if found.setdefault(_data_id(row), one.address) != one.address:
+                raise ValueError(f"two contributors of the statement have the data id {_data_id(row).hex()}")
+    return found
+
+
+def data_ids(served: Sequence[ServedAdapter], terms: Sequence[Terms]) -> dict[tuple[str, str, str], bytes]:
+    """Return (adapter hash, DataNet, contributor), by the manifest's own names, -> data id."""
+    found: dict[tuple[str, str, str], bytes] = {}
+    for one, adapter in zip(served, terms, strict=True):
+        nets = one.manifest.datanets if one.manifest is not None else ()
+        names = ((net.id, c.id) for net in nets for c in net.contributors)
+        rows = (row for contributor, row in _share_rows(adapter) if contributor.id)
+        found |= {(one.sha256, *name): _data_id(row) for name, row in zip(names, rows, strict=True)}
+    return found
 
 
 def statement_document(terms: Sequence[Terms]) -> dict[str, Any]:
@@ -131,3 +163,15 @@ def _share(value: int, name: str) -> int:
     if value < 0:
         raise ValueError(f"share of {name!r} is {value}; expected 0 or more")
     return value
+
+
+def _share_rows(adapter: Terms) -> Iterator[tuple[Contributor, list[Any]]]:
+    """Yield each contributor with its entry; a DataNet without any has one of nobody."""
+    digest = bytes.fromhex(adapter.sha256)
+    for net in adapter.datanets:
+        for one in net.contributors or (Contributor("", "", 0),):
+            yield one, [_SHARE, digest, net.id, net.share_bps, one.id, one.address, one.share_bps]
+
+
+def _data_id(row: list[Any]) -> bytes:
+    return log_leaf(cbor2.dumps(row, canonical=True), sha256)[:DATA_ID_BYTES]

@@ -76,6 +76,10 @@ def test_a_flipped_byte_is_named_by_segment_and_offset(world: tuple[Path, Path, 
     path.write_bytes(data)
     result = run(app, ["audit", str(log)])
     assert result.exit_code == 1
+    assert result.stdout.startswith(f"FAULT {path}:40: frame: a bit of this byte was flipped")
+    data[60] ^= 3
+    path.write_bytes(data)
+    result = run(app, ["audit", str(log)])
     assert result.stdout.startswith(f"FAULT {path}:0: frame: length or checksum is wrong")
 
 

@@ -24,7 +24,7 @@ from models.merkle import inclusion_proof, log_leaf, log_root, verify_inclusion
 from reference_node.billing import ServedAdapter, Tariff
 from reference_node.billing.hashes import sha256
 from reference_node.billing.log import SyncPolicy
-from reference_node.billing.reading import LogReader, statement_path, tariff_path
+from reference_node.billing.reading import LogReader, rules_path, statement_path, tariff_path
 from reference_node.billing.record import FIELDS, LogRecord
 from reference_node.billing.segments import SegmentScan, segment_files
 from reference_node.billing.terms import Terms, statement_entries, statement_root
@@ -202,20 +202,19 @@ def test_zeros_after_power_loss_are_cut(tmp_path: Path) -> None:
 
 @settings(max_examples=30)
 @given(st.data())
-def test_any_flipped_bit_before_the_last_record_is_refused_with_its_place(
+def test_any_flipped_bit_is_refused_with_its_byte(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("flip")
     filled_log(folder, 4).close()
-    path, starts = segment_files(folder)[-1], [offset for _, offset, _ in frames(folder)]
+    path = segment_files(folder)[-1]
     whole = bytearray(path.read_bytes())
-    spot = data.draw(st.integers(0, starts[-1] - 1))
+    spot = data.draw(st.integers(0, len(whole) - 1))
     whole[spot] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(whole)
     with pytest.raises(InputError) as refused:
         open_log(folder)
-    first = max(start for start in starts if start <= spot)
-    assert refused.value.problems[0].where == f"{path}:{first}"
+    assert refused.value.problems[0].where == f"{path}:{spot}"
     assert path.read_bytes() == whole
 
 
@@ -234,7 +233,9 @@ def test_a_missing_segment_is_noticed(tmp_path: Path) -> None:
         ({"tokens_out": 1}, "fee_gwei"),
         ({"fee_gwei": 1}, "fee_gwei"),
         ({"datanet_root": bytes(32)}, "datanet_root"),
-        ({"tariff_hash": bytes(32)}, "tariff_hash"),
+        ({"rules_hash": bytes(32)}, "rules_hash"),
+        ({"top_k": b"\x08" + bytes(8) + (10**9).to_bytes(4, "big"), "residual": 0}, "top_k"),
+        ({"residual": 1}, "residual"),
         ({"adapters": []}, "adapters"),
         ({"version": 9}, "version"),
         ({"seq": 7}, "seq"),
@@ -271,8 +272,9 @@ def test_tariff_and_statement_are_kept_with_the_log(tmp_path: Path) -> None:
     bill = log.append(request(70))
     assert bill.parts["platform"] == bill.fee_gwei // 5
     records = [entry.record for entry in LogReader(tmp_path).entries()]
-    assert len({record.tariff_hash for record in records}) == 2
-    assert all(tariff_path(tmp_path, record.tariff_hash).exists() for record in records)
+    assert len({record.rules_hash for record in records}) == 2
+    assert all(rules_path(tmp_path, record.rules_hash).exists() for record in records)
+    assert tariff_path(tmp_path, bytes.fromhex(dear.sha256)).exists()
     statement = statement_path(tmp_path, records[1].datanet_root)
     statement.write_text(statement.read_text().replace("6667", "6668"))
     with pytest.raises(InputError, match="has the root") as refused:

@@ -251,6 +251,31 @@ def test_moves_that_no_chain_makes_are_refused(untouched, entry, message):
     assert untouched.clock.today == -1
 
 
+def test_money_for_the_bridge_leaves_on_its_day_whatever_was_bundled():
+    """Stakes of days 5 and 9 are one move, which would take all of the claim that has to cross the bridge on day 5."""
+    chain, ledger = witness(), Ledger()
+    wallet, stake = "wallet.l2/contributors/17", "stake/contributors/17"
+    out, home = "transit_withdraw/contributors/17", "wallet.l1/contributors/17"
+    days = {
+        0: [("U1", "vesting.community", "pool.community.l1", 145_500_000 * 10**9),
+            ("U4", "pool.community.l1", "transit_deposit.pool.community", 1_000)],
+        1: [("U4", "transit_deposit.pool.community", "pool.community.l2", 1_000),
+            ("E2", "pool.community.l2", "distributor", 25)],
+        5: [("C1", "distributor", wallet, 15), ("S1", wallet, stake, 5), ("X2", wallet, out, 10)],
+        9: [("C1", "distributor", wallet, 10), ("S1", wallet, stake, 10)],
+        14: [("X2", out, home, 10)],
+    }  # fmt: skip
+    for day, moves in days.items():
+        ledger.day = day
+        for move in moves:
+            ledger.move(*move)
+        if day >= 9:
+            chain.replay(ledger.take(), through_day=day)
+    ledger.day += 1
+    rows = {row.account: row for row in reconciled(chain, ledger)}
+    assert (rows[stake].chain_wei, rows[home].chain_wei) == (15 * 10**9, 10 * 10**9)
+
+
 def test_an_exit_that_arrives_too_early_is_refused():
     chain, ledger = witness(), Ledger(exit_days=7)
     with pytest.raises(ReconciliationError, match=r"sent on day .*, the bridge takes 8 days"):

@@ -6,7 +6,6 @@ Rule: an upload is bytes and never a path; what an alias means changes for the n
 from __future__ import annotations
 
 import asyncio
-import json
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -221,5 +220,5 @@ def _facts(version: Version, *, served: bool) -> dict[str, Any]:
         "bytes": version.bytes,
         "rank": version.rank,
         "targets": list(version.targets),
-        "manifest": None if version.manifest is None else json.loads(version.manifest.to_json()),
+        "manifest": None if version.manifest is None else version.manifest.shown(),
     }
