@@ -3,9 +3,9 @@
 Rule decided here: bundled moves (`sim.chain.moves`) whose source is still short wait, and go in parts, until
 what feeds them has arrived; money between the chains arrives no earlier than the bridge allows. Bills are settled
 when a move that keeps its day wants their money, and on the last day; claims come after that, because the
-distributor is funded for all of them at once. A batch that cannot be executed in this way is executed entry by
-entry in the ledger's own order. If that fails too, the journal contradicts itself, and the account that cannot
-pay is named with the day.
+distributor is funded for all of them at once. A batch that cannot be executed in this way is planned in two halves,
+and a single day entry by entry in the ledger's own order. If that fails too, the journal contradicts itself, and the
+account that cannot pay is named with the day.
 """
 
 from __future__ import annotations
@@ -112,13 +112,25 @@ def plan(
         ledger's own order.
     """
     _check_delays(entries, holdings, delays)
+    return _in_order(entries, holdings, delays, days)
+
+
+def _in_order(
+    entries: Sequence[JournalEntry], holdings: Holdings, delays: Delays, days: range
+) -> tuple[list[Step], Holdings]:
     state = holdings.copy()
     try:
         moves, unmatched = bundle(entries, state.transits)
         if not unmatched:
             return _Walk(state, delays).bundled(moves, days), state
     except _Stuck:
-        pass  # bundling moved something before its money: take the ledger's own order
+        pass  # bundling moved something before its money: bundle less
+    if len(days) > 1:
+        middle = days[len(days) // 2]
+        early = [entry for entry in entries if entry.day < middle]
+        steps, state = _in_order(early, holdings, delays, range(days.start, middle))
+        more, state = _in_order(entries[len(early) :], state, delays, range(middle, days.stop))
+        return steps + more, state
     state = holdings.copy()
     try:
         return _Walk(state, delays).strict(one_by_one(entries)), state
