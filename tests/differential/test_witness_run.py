@@ -15,6 +15,7 @@ import typer
 pytest.importorskip("eth")
 
 from sim import cli
+from sim.chain.actions import proposal_calls
 from sim.chain.clients.parameters import ParameterChange, Parameters
 from sim.chain.journal import ReconciliationError
 from sim.engine import run_batch
@@ -334,15 +335,26 @@ class TestProposal:
 
     def test_the_receipts_event_sets_the_value_and_not_the_scenario(self, monkeypatch):
         """A contract that sets something else than was proposed shows in the simulation."""
+
+        def other(deployment, actions):
+            return proposal_calls(deployment, [(path, (1, 3, 5)) for path, _ in actions])
+
+        monkeypatch.setattr("sim.chain.gateway.proposal_calls", other)
+        result, _ = run(voted())
+        weights = [result.metrics[f"split_{n}_weight"][0, -1] for n in ("model", "stakers", "contributors")]
+        assert weights == [1, 3, 5]
+        assert result.chain_summary["max_abs_diff_wei"] == 0
+
+    def test_fees_that_follow_another_rule_than_the_contract_s_are_refused(self, monkeypatch):
+        """What the simulation believes to have been set is not what the splitter reads."""
         changes = Parameters.changes
 
         def other(self, receipt):
             return [ParameterChange(c.name, c.old, (1, 3, 5)) for c in changes(self, receipt)]
 
         monkeypatch.setattr(Parameters, "changes", other)
-        result, _ = run(voted())
-        weights = [result.metrics[f"split_{n}_weight"][0, -1] for n in ("model", "stakers", "contributors")]
-        assert weights == [1, 3, 5]
+        with pytest.raises(ReconciliationError, match=r"the fee splitter refuses: .*OutOfBounds"):
+            run(voted())
 
     @pytest.mark.parametrize(
         "settings",
