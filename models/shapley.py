@@ -43,9 +43,10 @@ def shapley_values(values: Floats) -> Floats:
     [3.0, 5.0]
     """
     values = np.asarray(values, np.float64)
-    count = int(values.shape[-1]).bit_length() - 1
-    if values.shape[-1] != 1 << count or not 1 <= count <= PLAYERS_MAX:
-        raise ValueError(f"{values.shape[-1]} coalition values; expected 2^n, n from 1 to {PLAYERS_MAX}")
+    length = values.shape[-1]
+    count = length.bit_length() - 1
+    if length.bit_count() != 1 or not 1 <= count <= PLAYERS_MAX:
+        raise ValueError(f"{length} coalition values; expected 2^n, n from 1 to {PLAYERS_MAX}")
     coalitions = np.arange(1 << count)
     sizes = np.bitwise_count(coalitions).astype(np.int64)
     weight = np.array([factorial(s) * factorial(count - s - 1) / factorial(count) for s in range(count)])

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,18 @@ from reference_node.access.files import write_atomic
 
 
 class Cache:
-    """A folder of arrays.
+    """Folders of arrays.
 
     Parameters
     ----------
     folder
-        Where, or None to keep nothing.
+        Where new arrays are kept, or None to keep nothing.
+    shipped
+        Another folder that is only read.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None = None, shipped: Path | None = None) -> None:
+        self.folder, self.shipped = folder, shipped
 
     def array(self, identity: Any, build: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return the array that `identity` (JSON) stands for, mapped from its file where there is one.
@@ -41,14 +44,15 @@ class Cache:
         build
             Computes it.
         """
-        if self.folder is None:
-            return build()
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()}.npy"
-        try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            made, buffer = build(), io.BytesIO()
+        name = f"{hashlib.sha256(text.encode()).hexdigest()}.npy"
+        for folder in (self.shipped, self.folder):
+            if folder is not None:
+                with suppress(OSError, ValueError, EOFError):
+                    return np.load(folder / name, mmap_mode="r", allow_pickle=False)
+        made = build()
+        if self.folder is not None:
+            buffer = io.BytesIO()
             np.save(buffer, made, allow_pickle=False)
-            write_atomic(path, buffer.getvalue())
-            return made
+            write_atomic(self.folder / name, buffer.getvalue())
+        return made

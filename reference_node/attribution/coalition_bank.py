@@ -1,10 +1,11 @@
-"""`coalition_bank`: values fitted to a few adapters that were trained on parts of the corpus.
+"""`coalition_bank`, tier 2: values fitted to a few adapters that were trained on parts of the corpus.
 
 Rules decided here. K states: the base model, the adapter of all players, and pairs of a drawn coalition of 2 to n - 2
 players with its complement, each trained once with a seed of its own. An answer's log-likelihood under each state is
 one regression row (the full one counts three times). The additive surrogate is fitted by ridge towards a prior, tier
-1's shares of what all data gained; the Shapley value of an additive game is its coefficient. A player of planted random
-documents measures what nothing seems to be worth. Inside a player, tier 1's scores divide the value.
+1's shares of what all data gained; the Shapley value of an additive game is its coefficient. A player's value goes to
+his documents as tier 1 divides it, and what they share with an earlier one to that one. An answer that all data made no
+likelier has nothing to be divided: its scores are tier 1's.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from reference_node.attribution.cache import Cache
-from reference_node.attribution.decoder import GroupedLora, stacked
-from reference_node.attribution.likelihood import Padded, Text, log_likelihoods, padded
-from reference_node.attribution.method import Floats, Ints, Method, inside_players, player_sums, shares
+from reference_node.attribution.coalitions import answer_values
+from reference_node.attribution.corpus import Corpus
+from reference_node.attribution.decoder import GroupedLora, flattened, stacked, unflattened
+from reference_node.attribution.evaluation import member_matrix
+from reference_node.attribution.likelihood import Text, log_likelihoods, padded
+from reference_node.attribution.method import Floats, Method, inside_players, player_sums, shares
 from reference_node.attribution.retrain import Recipe, fresh_adapter, train_adapters
 from reference_node.model import Llama
 from reference_node.weights import named_tensors, tensors_sha256
@@ -45,7 +51,7 @@ class BankPlan:
         Rows that the adapter of all players counts for.
     """
 
-    states: int = 48
+    states: int = 64
     seed: int = 7000
     ridge: float = 3.0
     full_weight: float = 3.0
@@ -84,16 +90,16 @@ class CoalitionBank:
     ----------
     model
         Base weights.
-    documents
-        Texts of the corpus.
-    player_of
-        Player of each document, from 0 without gaps.
+    corpus
+        Documents and players.
     recipe, plan
         How adapters are trained, and which.
     prior
-        Tier 1 on the same documents.
+        Tier 1 on the same corpus.
     cache
-        Where adapters are kept.
+        Where adapters are kept; they are trained when first needed.
+    recorded
+        Where log-likelihoods of queries are kept; nowhere by default.
     """
 
     name = "coalition_bank"
@@ -101,20 +107,23 @@ class CoalitionBank:
     def __init__(
         self,
         model: Llama,
-        documents: Sequence[Text],
-        player_of: Ints,
+        corpus: Corpus,
         recipe: Recipe,
         plan: BankPlan,
         prior: Method,
         cache: Cache,
+        recorded: Cache | None = None,
     ) -> None:
-        self.model, self.recipe, self.plan, self.prior = model, recipe, plan, prior
-        self.player_of, self.players = np.asarray(player_of, np.int64), int(max(player_of)) + 1
-        self.coalitions = plan.coalitions(self.players)
-        self.members = np.array(
-            [[one >> p & 1 for p in range(self.players)] for one in self.coalitions], np.float64
-        )
-        self.adapters = stacked([self._adapter(i, documents, cache) for i in range(1, plan.states)])
+        self.model, self.corpus, self.recipe, self.plan, self.prior = model, corpus, recipe, plan, prior
+        self.coalitions = plan.coalitions(corpus.players)
+        self.members = member_matrix(np.array(self.coalitions), corpus.players)
+        self._base = tensors_sha256(named_tensors(model).items())
+        self.cache, self.recorded = cache, recorded or Cache()
+
+    @cached_property
+    def adapters(self) -> GroupedLora:
+        """All states but the base's, as groups."""
+        return stacked([self._adapter(state) for state in range(1, self.plan.states)])
 
     @property
     def params(self) -> dict[str, int | str]:
@@ -126,47 +135,69 @@ class CoalitionBank:
             "prior": self.prior.name,
         }
 
-    @torch.no_grad()
     def outputs(self, queries: Sequence[Text]) -> Floats:
         """Return the answers' log-likelihood under every state, float64 (queries, states)."""
-        batch = padded(queries, self.model.device)
-        trained = self.plan.states - 1
-        rows = batch.take(torch.arange(len(queries), device=self.model.device).expand(trained, -1))
-        base = log_likelihoods(
-            self.model, batch.take(torch.arange(len(queries), device=self.model.device)[None])
-        )
-        return torch.cat([base, log_likelihoods(self.model, rows, self.adapters)]).T.double().cpu().numpy()
+        asked = [[query.start, *query.tokens] for query in queries]
+        states = [self._identity(state) for state in range(1, self.plan.states)]
+        identity = {"outputs": "bank.v1", "states": states, "queries": asked}
+        found = self.recorded.array(identity, lambda: self._outputs(queries))
+        return np.asarray(found, np.float64)
+
+    def _outputs(self, queries: Sequence[Text]) -> NDArray[np.float32]:
+        batch, adapters = padded(queries, self.model.device), self.adapters
+        every = torch.arange(len(queries), device=self.model.device)
+        with torch.no_grad():
+            base = log_likelihoods(self.model, batch.take(every[None]))
+            found = torch.cat([base, answer_values(self.model, adapters, batch)])
+        return np.asarray(found.T.cpu().numpy())
 
     def values(self, queries: Sequence[Text]) -> Floats:
         """Return the fitted value of every player, float64 (queries, players)."""
-        prior = player_sums(self.prior.scores(queries), self.player_of, self.players)
-        return fitted_values(self.outputs(queries), self.members, shares(prior), self.plan)
+        return self._fitted(self.outputs(queries), self._net(self.prior.scores(queries)))
 
     def scores(self, queries: Sequence[Text]) -> Floats:
-        """Return the score of every document, float64 (queries, documents): its part of its player's value."""
-        inside = self.prior.scores(queries)
-        prior = shares(player_sums(inside, self.player_of, self.players))
-        values = fitted_values(self.outputs(queries), self.members, prior, self.plan)
-        return inside_players(values, inside, self.player_of)
+        """Return the score of every document, float64 (queries, documents)."""
+        first, outputs, real = self.prior.scores(queries), self.outputs(queries), self.corpus.real
+        net, gain = self._net(first), outputs[:, 1] - outputs[:, 0]
+        # what tier 1 gives planted documents, in parts of what all data gained
+        whole = np.maximum(first[:, :real], 0.0).sum(axis=1)
+        found = np.maximum(first, 0.0) * (gain / np.where(whole > 0, whole, 1.0))[:, None]
+        inside = net[:, self.corpus.clusters.leaders[:real]]  # a copy weighs what its original does
+        found[:, :real] = inside_players(self._fitted(outputs, net), inside, self.corpus.player_of)
+        return np.where((gain > 0)[:, None], self.corpus.folded(found), first)
 
-    def _adapter(self, state: int, documents: Sequence[Text], cache: Cache) -> GroupedLora:
-        """Return one state's adapter, trained if it is not kept."""
-        inside = self.members[state][self.player_of] > 0
-        rows = np.flatnonzero(inside).tolist()
-        seed = self.plan.seed + state
-        identity = {
-            "adapter": "bank.v1",
-            "base": tensors_sha256(named_tensors(self.model).items()),
+    def _net(self, scores: Floats) -> Floats:
+        """Return tier 1's scores of documents that are not planted, above the null level."""
+        real = self.corpus.real
+        level = scores[:, real:].max(axis=1, initial=0.0)
+        return np.maximum(scores[:, :real] - level[:, None], 0.0)
+
+    def _fitted(self, outputs: Floats, net: Floats) -> Floats:
+        prior = shares(player_sums(net, self.corpus.player_of, self.corpus.players))
+        return fitted_values(outputs, self.members, prior, self.plan)
+
+    def _identity(self, state: int) -> dict[str, Any]:
+        """Return what a state's adapter depends on."""
+        texts = self.corpus.texts[: self.corpus.real]
+        return {
+            "adapter": "retrain.v1",
+            "base": self._base,
             "recipe": asdict(self.recipe),
-            "texts": [documents[row].tokens for row in rows],
-            "seed": seed,
+            "texts": [texts[row].tokens for row in self._rows(state)],
+            "seed": self.plan.seed + state,
         }
 
-        def build() -> NDArray[np.float32]:
-            corpus: Padded = padded(documents, self.model.device)
-            return _flat(train_adapters(self.model, corpus, [rows], [seed], self.recipe))
+    def _rows(self, state: int) -> list[int]:
+        return np.flatnonzero(self.members[state][self.corpus.player_of]).tolist()
 
-        return _unflat(cache.array(identity, build), self.model, self.recipe)
+    def _adapter(self, state: int) -> GroupedLora:
+        """Return one state's adapter, trained if it is not kept."""
+        texts, seed = padded(self.corpus.texts[: self.corpus.real], self.model.device), self.plan.seed + state
+        flat = self.cache.array(
+            self._identity(state),
+            lambda: flattened(train_adapters(self.model, texts, [self._rows(state)], [seed], self.recipe)),
+        )
+        return unflattened(flat, fresh_adapter(self.model, self.recipe, seed))
 
 
 def fitted_values(outputs: Floats, members: Floats, prior: Floats, plan: BankPlan) -> Floats:
@@ -198,15 +229,3 @@ def fitted_values(outputs: Floats, members: Floats, prior: Floats, plan: BankPla
     rest = outputs - centre @ members.T
     fitted = np.linalg.solve(rows.T @ weighted + penalty, weighted.T @ rest.T)
     return np.asarray(centre + fitted[1:].T)
-
-
-def _flat(lora: GroupedLora) -> NDArray[np.float32]:
-    return torch.cat([t.flatten() for store in (lora.a, lora.b) for t in store.values()]).cpu().numpy()
-
-
-def _unflat(flat: NDArray[np.float32], model: Llama, recipe: Recipe) -> GroupedLora:
-    shape = fresh_adapter(model, recipe, 0)
-    tensors = [t for store in (shape.a, shape.b) for t in store.values()]
-    parts = torch.from_numpy(np.array(flat)).to(model.device).split([t.numel() for t in tensors])
-    made = iter(part.view(t.shape) for part, t in zip(parts, tensors, strict=True))
-    return GroupedLora({p: next(made) for p in shape.a}, {p: next(made) for p in shape.b}, shape.scale)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -55,6 +57,22 @@ def stacked(adapters: list[GroupedLora]) -> GroupedLora:
         {place: torch.cat([one.a[place] for one in adapters]) for place in first.a},
         {place: torch.cat([one.b[place] for one in adapters]) for place in first.b},
         first.scale,
+    )
+
+
+def flattened(lora: GroupedLora) -> NDArray[np.float32]:
+    """Return all tensors of an adapter in one row, A before B."""
+    tensors = [tensor.flatten() for store in (lora.a, lora.b) for tensor in store.values()]
+    return np.asarray(torch.cat(tensors).cpu().numpy())
+
+
+def unflattened(flat: NDArray[np.float32], like: GroupedLora) -> GroupedLora:
+    """Return the adapter that `flattened` made a row of; `like` has its shape."""
+    tensors = [tensor for store in (like.a, like.b) for tensor in store.values()]
+    parts = torch.from_numpy(np.array(flat)).split([tensor.numel() for tensor in tensors])
+    made = iter([part.view_as(tensor).to(tensor.device) for part, tensor in zip(parts, tensors, strict=True)])
+    return GroupedLora(
+        {place: next(made) for place in like.a}, {place: next(made) for place in like.b}, like.scale
     )
 
 

@@ -1,0 +1,1 @@
+"""The attribution bench: quality against retrained truth, and what attribution costs."""

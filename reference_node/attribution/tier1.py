@@ -1,0 +1,71 @@
+"""`ef_spans`, tier 1: empirical-Fisher influence at the base model with span credit, online.
+
+Rule decided here. Influence is divided by its positive sum, credit by the answer's length, and credit counts three
+tenths: it names the words, influence says what they did. Both see first registrations and planted documents alone;
+duplicates score 0. One backward pass and one search in the index for each answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from reference_node.attribution.cache import Cache
+from reference_node.attribution.corpus import Corpus
+from reference_node.attribution.ef_base import EfBase
+from reference_node.attribution.likelihood import Text
+from reference_node.attribution.method import Floats
+from reference_node.attribution.poa_llm import PoaLlm
+from reference_node.attribution.retrain import Recipe
+from reference_node.attribution.spans import SpanIndex
+from reference_node.model import Llama
+
+CREDIT_WEIGHT = 0.3
+LEAST_TOKENS = 2
+SEED = 301
+
+
+class Tier1:
+    """Tier 1.
+
+    Parameters
+    ----------
+    model
+        Base weights.
+    recipe
+        Shape of the adapter whose start gradients are taken at.
+    corpus
+        Documents with planted ones.
+    index
+        Span index of the documents that are not planted, in their order.
+    cache
+        Where the documents' gradients are kept.
+    """
+
+    name = "ef_spans"
+
+    def __init__(self, model: Llama, recipe: Recipe, corpus: Corpus, index: SpanIndex, cache: Cache) -> None:
+        texts = corpus.texts
+        self.corpus = corpus
+        self.influence = EfBase(model, recipe, SEED, [texts[i] for i in corpus.clusters.firsts], cache)
+        self.credit = PoaLlm(index, LEAST_TOKENS, corpus.clusters.leaders[: corpus.real])
+
+    @property
+    def params(self) -> dict[str, int | str]:
+        """Parameters of both parts, and the weight of credit in millionths."""
+        own: dict[str, int | str] = {"credit_per_million": round(CREDIT_WEIGHT * 10**6)}
+        return own | {
+            f"{part.name}.{key}": value
+            for part in (self.influence, self.credit)
+            for key, value in part.params.items()
+        }
+
+    def scores(self, queries: Sequence[Text]) -> Floats:
+        """Return the score of every document, float64 (queries, documents)."""
+        influence = self.corpus.widened(self.influence.scores(queries))
+        positive = np.maximum(influence, 0.0).sum(axis=1, keepdims=True)
+        found = influence / np.where(positive > 0, positive, 1.0)
+        lengths = np.array([len(query.tokens) - query.start for query in queries])
+        found[:, : self.corpus.real] += CREDIT_WEIGHT * self.credit.scores(queries) / lengths[:, None]
+        return found
