@@ -14,7 +14,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import kernels
+from sim.kernels import philox
 
 CLASS_CODES = {
     "holders": 1, "users": 2, "contributors": 3, "builders": 4, "operators": 5, "investors": 6, "team": 7,
@@ -119,10 +119,10 @@ def words(
         uint32 (runs, count).
     """
     stream, word = decision.value
-    out = kernels.new_words(len(runs), count)
+    out = philox.new_words(len(runs), count)
     agent = (CLASS_CODES[agent_class] << 24) | first
     u64 = np.uint64
-    kernels.philox_words(u64(seed), u64(stream), runs.astype(u64), u64(day), u64(agent), u64(word), out)
+    philox.philox_words(u64(seed), u64(stream), runs.astype(u64), u64(day), u64(agent), u64(word), out)
     return out
 
 
@@ -161,7 +161,7 @@ def normal(
 
 
 def philox_reference(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the Philox4x32-10 block in plain Python integers: the reference of `kernels.philox_words`.
+    """Return the Philox4x32-10 block in plain Python integers: the reference of `philox.philox_words`.
 
     Parameters
     ----------

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import kernels
 from sim.accounts import AGENT_ACCOUNTS, BUCKET_ROLES, WORLD_ACCOUNTS, Account, Chain
+from sim.kernels import sums as sum_kernels
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -75,7 +75,7 @@ def totals(world: World) -> tuple[Int, Int]:
     """Return sums and least balances of the agent accounts, each int64 (runs, accounts)."""
     shape = (world.count, len(AGENT_ACCOUNTS))
     sums, least = np.empty(shape, np.int64), np.empty(shape, np.int64)
-    kernels.row_totals(world.holdings, sums, least)
+    sum_kernels.row_totals(world.holdings, sums, least)
     return sums, least
 
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sim import kernels
 from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, AGENT_CLASSES, BUCKET_ROLES, WORLD_ACCOUNTS
 from sim.flows import FLOWS
 from sim.journal import Journal
+from sim.kernels import sums as sum_kernels
 from sim.ledger import EVERY_CLASS, FlowRefused, at, move
 from sim.world import Layout, UsdLog, World, empty_accounts
 
@@ -168,7 +168,7 @@ def test_every_account_can_be_reached_and_left():
 def test_row_totals_is_numpy(holdings):
     shape = (holdings.shape[1], holdings.shape[0])
     sums, least = np.empty(shape, np.int64), np.empty(shape, np.int64)
-    kernels.row_totals(holdings, sums, least)
+    sum_kernels.row_totals(holdings, sums, least)
     assert (sums == holdings.sum(axis=2).T).all()
     assert (least == holdings.min(axis=2).T).all()
 

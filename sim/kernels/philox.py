@@ -1,10 +1,7 @@
-"""Fused kernels: the only file with numba.
+"""Philox4x32-10 in numba: the words of keyed draws.
 
-Rule decided here: every kernel has a plain numpy reference (`sim/draws.py` or beside its caller) and a test holds
-them equal, integer for integer. Nothing is compiled on import; compiled code is cached on disk.
-
-Philox4x32-10 is the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
-(SC11); its known-answer vectors are those of the Random123 library.
+Rule decided here: the generator is the counter-based one of Salmon et al., "Parallel random numbers: as easy as 1, 2,
+3" (SC11); its known-answer vectors are those of the Random123 library. `sim.draws.philox_reference` is its reference.
 """
 
 from __future__ import annotations
@@ -60,29 +57,6 @@ def philox_words(  # type: ignore[no-untyped-def]
                 out[r, a] = c2
             else:
                 out[r, a] = c3
-
-
-@njit(cache=True, nogil=True)
-def row_totals(holdings, totals, least):  # type: ignore[no-untyped-def]
-    """Sum and least element of each (account, run) row of `holdings` (accounts, runs, agents), int64.
-
-    Parameters
-    ----------
-    holdings
-        int64 (accounts, runs, agents).
-    totals, least
-        int64 (runs, accounts), written.
-    """
-    for k in range(holdings.shape[0]):
-        for r in range(holdings.shape[1]):
-            total = np.int64(0)
-            low = np.int64(2**63 - 1)
-            for a in range(holdings.shape[2]):
-                x = holdings[k, r, a]
-                total += x
-                low = min(low, x)
-            totals[r, k] = total
-            least[r, k] = low
 
 
 def new_words(runs: int, agents: int) -> NDArray[np.uint32]:
