@@ -80,13 +80,36 @@ def dual_scores(cross: Floats, kernel: Floats, damping: float = DUAL_DAMPING) ->
     >>> dual_scores(np.array([[2.0, 1.0]]), np.eye(2), 1.0).tolist()
     [[1.0, 0.5]]
     """
-    kernel = np.asarray(kernel, np.float64)
     _check(cross, kernel, damping)
+    return np.asarray(cross, np.float64) @ dual_operator(kernel, damping)
+
+
+def dual_operator(kernel: Floats, damping: float = DUAL_DAMPING) -> NDArray[np.float64]:
+    """Return the matrix that takes inner products to influence, for whoever scores many queries on the same samples.
+
+    Parameters
+    ----------
+    kernel
+        Inner products of samples, `(samples, samples)`.
+    damping
+        The factor of lambda, above 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        (K + lambda * mean(diag K) * I)^-1, float64 `(samples, samples)`; zeros where no sample has a gradient.
+
+    Examples
+    --------
+    >>> dual_operator(np.eye(2), 1.0).tolist()
+    [[0.5, 0.0], [0.0, 0.5]]
+    """
+    kernel = np.asarray(kernel, np.float64)
+    _check(kernel, kernel, damping)
     level = damping * np.diag(kernel).mean()
     if level == 0:
-        return np.zeros(cross.shape)
-    system = kernel + level * np.eye(len(kernel))
-    return np.asarray(np.linalg.solve(system, np.asarray(cross, np.float64).T).T)
+        return np.zeros(kernel.shape)
+    return np.asarray(np.linalg.inv(kernel + level * np.eye(len(kernel))))
 
 
 def _check(queries: Floats, samples: Floats, damping: float) -> None:

@@ -179,12 +179,15 @@ def holder_weights(policy: SplitPolicy, weights: Ints, leaders: Ints, holders: I
         for holder in np.unique(holders):
             paid[:, holder] = weights[:, holders == holder].sum(axis=1)
         return paid
-    for leader in np.unique(leaders):
-        members = holders[leaders == leader]
-        _, first = np.unique(families[members], return_index=True)
-        sharing = members[np.sort(first)]
-        whole, rest = np.divmod(weights[:, leader], len(sharing))
-        paid[:, sharing] += whole[:, None] + (np.arange(len(sharing)) < rest[:, None])
+    # of each cluster and family the item that registered first, by cluster, then by registration
+    _, item = np.unique(leaders * len(families) + families[holders], return_index=True)
+    item = item[np.lexsort((item, leaders[item]))]
+    _, first, cluster, size = np.unique(
+        leaders[item], return_index=True, return_inverse=True, return_counts=True
+    )
+    rank, count = np.arange(len(item)) - first[cluster], size[cluster]
+    whole, rest = np.divmod(weights[:, leaders[item]], count)
+    np.add.at(paid.T, holders[item], (whole + (rank < rest)).T)
     return paid
 
 

@@ -25,7 +25,7 @@ from reference_node.attribution.coalitions import answer_values
 from reference_node.attribution.corpus import Corpus
 from reference_node.attribution.decoder import GroupedLora, flattened, stacked, unflattened
 from reference_node.attribution.evaluation import member_matrix
-from reference_node.attribution.likelihood import Text, log_likelihoods, padded
+from reference_node.attribution.likelihood import Text, Window, log_likelihoods, padded
 from reference_node.attribution.method import Floats, Method, inside_players, player_sums, shares
 from reference_node.attribution.retrain import Recipe, fresh_adapter, train_adapters
 from reference_node.model import Llama
@@ -100,6 +100,8 @@ class CoalitionBank:
         Where adapters are kept; they are trained when first needed.
     recorded
         Where log-likelihoods of queries are kept; nowhere by default.
+    window
+        How much of an answer is read.
     """
 
     name = "coalition_bank"
@@ -113,12 +115,13 @@ class CoalitionBank:
         prior: Method,
         cache: Cache,
         recorded: Cache | None = None,
+        window: Window | None = None,
     ) -> None:
         self.model, self.corpus, self.recipe, self.plan, self.prior = model, corpus, recipe, plan, prior
         self.coalitions = plan.coalitions(corpus.players)
         self.members = member_matrix(np.array(self.coalitions), corpus.players)
         self._base = tensors_sha256(named_tensors(model).items())
-        self.cache, self.recorded = cache, recorded or Cache()
+        self.cache, self.recorded, self.window = cache, recorded or Cache(), window or Window()
 
     @cached_property
     def adapters(self) -> GroupedLora:
@@ -127,16 +130,18 @@ class CoalitionBank:
 
     @property
     def params(self) -> dict[str, int | str]:
-        """K, the seed, ridge in millionths and the prior's name."""
+        """K, the seed, ridge in millionths, the window and the prior's name."""
         return {
             "states": self.plan.states,
             "seed": self.plan.seed,
             "ridge_per_million": round(self.plan.ridge * 10**6),
+            "window": f"{self.window.answer}+{self.window.context}",
             "prior": self.prior.name,
         }
 
     def outputs(self, queries: Sequence[Text]) -> Floats:
-        """Return the answers' log-likelihood under every state, float64 (queries, states)."""
+        """Return the log-likelihood of the answers' windows under every state, float64 (queries, states)."""
+        queries = [self.window.of(query) for query in queries]
         asked = [[query.start, *query.tokens] for query in queries]
         states = [self._identity(state) for state in range(1, self.plan.states)]
         identity = {"outputs": "bank.v1", "states": states, "queries": asked}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from reference_node.attribution.coalition_bank import BankPlan
+from reference_node.attribution.likelihood import Window
 from reference_node.attribution.policy import MoneyPolicy
 from reference_node.attribution.retrain import Recipe
 
@@ -23,6 +24,8 @@ class Configuration:
         How adapters are trained.
     bank
         States of tier 2.
+    window
+        How much of an answer both tiers read.
     policy
         From scores to money.
     planted, planted_seed
@@ -33,7 +36,8 @@ class Configuration:
 
     recipe: Recipe = field(default_factory=Recipe)
     bank: BankPlan = field(default_factory=BankPlan)
+    window: Window = field(default_factory=Window)
     policy: MoneyPolicy = field(default_factory=lambda: MoneyPolicy("cluster_sum_clip_equal.v1"))
     planted: int = 16
     planted_seed: int = 77
-    sampled_per_million: int = 100_000
+    sampled_per_million: int = 50_000

@@ -8,6 +8,7 @@ that one writes in place and serves. Shapes: G groups, B sequences each, T token
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ from reference_node.model import Llama
 
 Place = tuple[int, str]
 """Layer and projection of a LoRA pair."""
+Tap = Callable[[Place, Tensor, Tensor], Tensor]
+"""Takes the place, input and output of a projection and returns the output to go on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,9 @@ def unflattened(flat: NDArray[np.float32], like: GroupedLora) -> GroupedLora:
     )
 
 
-def hidden_states(model: Llama, tokens: Tensor, lora: GroupedLora | None = None) -> Tensor:
+def hidden_states(
+    model: Llama, tokens: Tensor, lora: GroupedLora | None = None, tap: Tap | None = None
+) -> Tensor:
     """Return the normed states that the head reads, float32 (G, B, T, D).
 
     Parameters
@@ -87,15 +92,17 @@ def hidden_states(model: Llama, tokens: Tensor, lora: GroupedLora | None = None)
         int64 (G, B, T), padded on the right: padding changes nothing before it.
     lora
         Adapters of the groups, or None for the base alone.
+    tap
+        Sees every projection as it is computed.
     """
     groups, _, length = tokens.shape
     mask = causal_mask(0, length, model.config.sliding_window, model.device)
     x = functional.embedding(tokens, model.embed).flatten(1, 2)
     for index, layer in enumerate(model.layers):
-        x = x + _attended(model, index, layer, x, (groups, length), mask, lora)
+        x = x + _attended(model, index, layer, x, (groups, length), mask, lora, tap)
         normed = _rms(model, x, layer.norm_mlp)
-        gate, up = _projected(model, index, "gate_up", normed, layer.gate_up, lora)
-        x = x + _projected(model, index, "down", functional.silu(gate) * up, layer.down, lora)[0]
+        gate, up = _projected(model, index, "gate_up", normed, layer.gate_up, lora, tap)
+        x = x + _projected(model, index, "down", functional.silu(gate) * up, layer.down, lora, tap)[0]
     return _rms(model, x, model.norm).view(*tokens.shape, -1)
 
 
@@ -107,11 +114,12 @@ def _attended(
     shape: tuple[int, int],
     mask: Tensor | None,
     lora: GroupedLora | None,
+    tap: Tap | None,
 ) -> Tensor:
     groups, length = shape
     config = model.config
     normed = _rms(model, x, layer.norm_attention)
-    parts = _projected(model, index, "qkv", normed, layer.qkv, lora, layer.bias_qkv)
+    parts = _projected(model, index, "qkv", normed, layer.qkv, lora, tap, layer.bias_qkv)
     q, k, v = (p.view(-1, length, p.shape[-1] // config.head_dim, config.head_dim) for p in parts)
     if layer.norm_q is not None and layer.norm_k is not None:
         q, k = _rms(model, q, layer.norm_q), _rms(model, k, layer.norm_k)
@@ -125,7 +133,7 @@ def _attended(
         enable_gqa=config.heads != config.kv_heads,
     )
     flat = mixed.transpose(1, 2).reshape(groups, -1, config.heads * config.head_dim)
-    return _projected(model, index, "o", flat, layer.o, lora)[0]
+    return _projected(model, index, "o", flat, layer.o, lora, tap)[0]
 
 
 def _projected(
@@ -135,6 +143,7 @@ def _projected(
     x: Tensor,
     weight: Tensor,
     lora: GroupedLora | None,
+    tap: Tap | None,
     bias: Tensor | None = None,
 ) -> list[Tensor]:
     """Return the fused projection's outputs, (G, B * T, out) each, adapters included."""
@@ -147,6 +156,8 @@ def _projected(
                 a, b = (one[index, name].expand(x.shape[0], -1, -1) for one in (lora.a, lora.b))
                 inner = torch.bmm(x, a.transpose(1, 2))
                 parts[i] = torch.baddbmm(parts[i], inner, b.transpose(1, 2), alpha=lora.scale)
+    if tap is not None:
+        parts = [tap((index, name), x, part) for name, part in zip(names, parts, strict=True)]
     return parts
 
 

@@ -1,7 +1,7 @@
 """`ef_base`: damped empirical-Fisher influence, linearised where the adapter started.
 
-Rule decided here. Gradients are taken at the base model with a fresh adapter (A drawn, B zero), where nothing is
-memorised yet and only B has a gradient; the damped Fisher system is solved among the documents. One backward pass per
+Rule decided here. Gradients are taken at the base model with a fresh adapter (`start_gradients`), where nothing is
+memorised yet; the damped Fisher system is solved among the documents, once. One backward pass over a window of each
 answer; one drawn A is enough.
 """
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.influence import DUAL_DAMPING, dual_scores
+from models.influence import DUAL_DAMPING, dual_operator
 from reference_node.attribution.cache import Cache
-from reference_node.attribution.gradients import GradientPoint, document_rows
-from reference_node.attribution.likelihood import Text
+from reference_node.attribution.likelihood import Text, Window
 from reference_node.attribution.method import Floats
-from reference_node.attribution.retrain import Recipe, fresh_adapter
-from reference_node.model import Llama
+from reference_node.attribution.start_gradients import StartPoint
+
+WHOLE = Window(answer=1 << 30, context=1 << 30)
+"""Reads answers whole."""
 
 
 class EfBase:
@@ -23,16 +24,14 @@ class EfBase:
 
     Parameters
     ----------
-    model
-        Base weights.
-    recipe
-        Shape of the adapter.
-    seed
-        Of its A; not that of any trained adapter.
+    point
+        Where gradients are taken; its seed is not that of any trained adapter.
     documents
         Texts of the corpus.
     cache
         Where the documents' gradients are kept.
+    window
+        How much of an answer is read.
     damping
         Factor of lambda.
     """
@@ -41,22 +40,26 @@ class EfBase:
 
     def __init__(
         self,
-        model: Llama,
-        recipe: Recipe,
-        seed: int,
+        point: StartPoint,
         documents: Sequence[Text],
         cache: Cache,
+        window: Window = WHOLE,
         damping: float = DUAL_DAMPING,
     ) -> None:
-        self.point = GradientPoint(model, fresh_adapter(model, recipe, seed), only_b=True)
-        self.rows = document_rows(self.point, documents, cache)
-        self.kernel, self.damping = self.rows @ self.rows.T, damping
+        self.point, self.window, self.damping = point, window, damping
+        self.rows = point.document_rows(documents, cache)
+        self.operator = dual_operator(self.rows @ self.rows.T, damping)
 
     @property
     def params(self) -> dict[str, int | str]:
-        """Damping in millionths and the hash of the state."""
-        return {"damping_per_million": round(self.damping * 10**6), "state_sha256": self.point.sha256}
+        """Damping in millionths, the window and the hash of the state."""
+        return {
+            "damping_per_million": round(self.damping * 10**6),
+            "window": f"{self.window.answer}+{self.window.context}",
+            "state_sha256": self.point.sha256,
+        }
 
     def scores(self, queries: Sequence[Text]) -> Floats:
         """Return the score of every document, float64 (queries, documents)."""
-        return dual_scores(self.point.rows(queries) @ self.rows.T, self.kernel, self.damping)
+        cross = self.point.rows([self.window.of(query) for query in queries]) @ self.rows.T
+        return cross @ self.operator

@@ -1,8 +1,8 @@
 """Gradients of texts with respect to an adapter, one row per text.
 
-Rules decided here. Every text gets an adapter of its own in one grouped pass, so that one backward gives all rows. At
-an adapter's start B is zero and the gradient of every A with it: there, rows hold B alone and are half as long. Rows of
-documents are kept on disk under the hash of all that they depend on. A row that is not finite is refused with its text.
+Rules decided here. Every text gets an adapter of its own in one grouped pass, so that one backward gives all rows. Rows
+of documents are kept on disk under the hash of all that they depend on. A row that is not finite is refused with its
+text. Where an adapter starts there is a shorter way: `start_gradients`.
 """
 
 from __future__ import annotations
@@ -40,13 +40,10 @@ class GradientPoint:
         Base weights.
     lora
         One adapter.
-    only_b
-        Whether rows hold the gradients of B alone.
     """
 
     model: Llama
     lora: GroupedLora
-    only_b: bool = False
 
     @property
     def tensors(self) -> list[slice]:
@@ -56,13 +53,13 @@ class GradientPoint:
 
     @property
     def sha256(self) -> str:
-        """Hash of base, adapter and what rows hold."""
+        """Hash of base and adapter."""
         adapter = [
             (f"{side}.{p}", t)
             for side, store in (("a", self.lora.a), ("b", self.lora.b))
             for p, t in store.items()
         ]
-        settings = torch.tensor([self.lora.scale, self.only_b], dtype=torch.float64)
+        settings = torch.tensor([self.lora.scale], dtype=torch.float64)
         return tensors_sha256([*named_tensors(self.model).items(), *adapter, ("settings", settings)])
 
     def rows(self, texts: Sequence[Text]) -> Rows:
@@ -75,24 +72,20 @@ class GradientPoint:
         """
         order = sorted(range(len(texts)), key=lambda i: len(texts[i].tokens))
         found = np.empty((len(texts), sum(tensor.numel() for _, tensor in self._trained())), np.float32)
-        for batch in _batches(order, texts):
+        for batch in batches(order, texts):
             found[batch] = self._rows([texts[i] for i in batch]).cpu().numpy()
-        wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
-        if len(wrong):
-            raise InputError([Problem("its gradient is not finite", where=f"text {i}") for i in wrong])
-        return found
+        return refuse_not_finite(found)
 
     def _rows(self, texts: Sequence[Text]) -> Tensor:
         batch, count = padded(texts, self.model.device), len(texts)
         own = {key: tensor.expand(count, -1, -1).clone().requires_grad_() for key, tensor in self._trained()}
-        a = {place: own.get(("a", place), tensor) for place, tensor in self.lora.a.items()}
-        b = {place: own[("b", place)] for place in self.lora.b}
+        a, b = ({place: own[side, place] for place in self.lora.a} for side in ("a", "b"))
         rows = batch.take(torch.arange(count, device=self.model.device)[:, None])
         total = log_likelihoods(self.model, rows, GroupedLora(a, b, self.lora.scale)).sum()
         return torch.cat([g.flatten(1) for g in torch.autograd.grad(total, list(own.values()))], dim=1)
 
     def _trained(self) -> list[tuple[tuple[str, tuple[int, str]], Tensor]]:
-        sides = [("b", self.lora.b)] if self.only_b else [("a", self.lora.a), ("b", self.lora.b)]
+        sides = (("a", self.lora.a), ("b", self.lora.b))
         return [((side, place), tensor) for side, store in sides for place, tensor in store.items()]
 
 
@@ -103,7 +96,15 @@ def document_rows(point: GradientPoint, texts: Sequence[Text], cache: Cache) -> 
     return cache.array(identity, build)
 
 
-def _batches(order: Sequence[int], texts: Sequence[Text]) -> list[list[int]]:
+def refuse_not_finite(rows: Rows) -> Rows:
+    """Return rows, or refuse them naming the texts with a gradient that is not finite."""
+    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(wrong):
+        raise InputError([Problem("its gradient is not finite", where=f"text {i}") for i in wrong])
+    return rows
+
+
+def batches(order: Sequence[int], texts: Sequence[Text]) -> list[list[int]]:
     """Cut texts in order of length into batches of few enough tokens."""
     batches: list[list[int]] = []
     for i in order:

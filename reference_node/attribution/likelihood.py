@@ -6,9 +6,11 @@ comes before is context. Batches are padded on the right with token 0, which no 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -37,6 +39,36 @@ class Text:
             raise ValueError(
                 f"start {self.start} with {len(self.tokens)} tokens; allowed 1 to below the number of tokens"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How much of a long answer is read.
+
+    Parameters
+    ----------
+    answer
+        Tokens whose likelihood counts, at most.
+    context
+        Tokens before them, at most.
+    """
+
+    answer: int = 24
+    context: int = 16
+
+    def __post_init__(self) -> None:
+        if self.answer < 1 or self.context < 1:
+            raise ValueError(f"a window of {self.answer} tokens after {self.context}; allowed 1 and above")
+
+    def of(self, text: Text) -> Text:
+        """Return the part of a text that is read; a short one whole."""
+        spare = len(text.tokens) - text.start - self.answer
+        if spare <= 0 and text.start <= self.context:
+            return text
+        digest = hashlib.sha256(np.asarray(text.tokens, ">u4").tobytes()).digest()
+        first = text.start + int.from_bytes(digest[:8], "big") % (spare + 1) if spare > 0 else text.start
+        low = max(first - self.context, 0)
+        return Text(text.tokens[low : first + self.answer], first - low)
 
 
 @dataclass(frozen=True, slots=True)

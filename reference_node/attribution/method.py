@@ -36,7 +36,7 @@ class Method(Protocol):
 
 
 def document_texts(documents: Sequence[SpanDocument]) -> list[Text]:
-    """Return documents as texts that count from their second token.
+    """Return documents as texts that count from the first token that was learned.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def document_texts(documents: Sequence[SpanDocument]) -> list[Text]:
     ]
     if short:
         raise InputError(short)
-    return [Text(one.tokens) for one in documents]
+    return [Text(one.tokens, one.start) for one in documents]
 
 
 def player_sums(scores: Floats, player_of: Ints, players: int) -> Floats:

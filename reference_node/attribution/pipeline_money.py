@@ -87,20 +87,11 @@ class MoneyWeights:
         return Influence(method, weights, params)
 
 
-def money_weights(
-    scores: Floats,
-    documents: Sequence[SpanDocument],
-    policy: MoneyPolicy,
-    *,
-    clusters: Clusters | None = None,
-    gradients: Floats | None = None,
-) -> MoneyWeights:
-    """Turn scores into weights.
+class MoneyPipeline:
+    """From scores to weights on one corpus: what does not depend on scores is found once.
 
     Parameters
     ----------
-    scores
-        `(queries, documents)`; negative where a document harms.
     documents
         In order of registration; those owned by `PLANTED` measure the null level.
     policy
@@ -113,28 +104,65 @@ def money_weights(
     Raises
     ------
     InputError
-        If the scores are of another number of documents, or naming one with a score that is not finite.
+        If the policy needs planted documents and there are none.
     """
-    scores = np.asarray(scores, np.float64)
-    _check_scores(scores, documents)
-    clusters = clusters or find_clusters(documents, policy.likeness, gradients)
-    planted = np.array([one.owner == PLANTED for one in documents])
-    level: Floats | float = 0.0
-    if policy.null_level != "none.v1" and policy.splits.clustered:
-        if not planted.any():
+
+    def __init__(
+        self,
+        documents: Sequence[SpanDocument],
+        policy: MoneyPolicy,
+        *,
+        clusters: Clusters | None = None,
+        gradients: Floats | None = None,
+    ) -> None:
+        self.documents, self.policy = documents, policy
+        self.clusters = clusters or find_clusters(documents, policy.likeness, gradients)
+        self._planted = np.array([one.owner == PLANTED for one in documents])
+        self._leveled = policy.null_level != "none.v1" and policy.splits.clustered
+        if self._leveled and not self._planted.any():
             raise InputError(
                 f"null level {policy.null_level!r} needs planted random documents, owned by {PLANTED!r}; there are none"
             )
-        level = null_level(scores, planted)
-    nothing = clusters.duplicates | planted
-    found = split_weights(policy.splits, np.where(planted, 0.0, scores), clusters.leaders, nothing, level)
-    holders = tuple(dict.fromkeys(one.owner for one in documents if one.owner != PLANTED))
-    number = {holder: i for i, holder in enumerate((*holders, PLANTED))}
-    of = np.array([number[one.owner] for one in documents], np.int64)
-    families = holder_clusters(clusters, of, len(number)).leaders
-    weights = holder_weights(policy.splits, found, clusters.leaders, of, families)
-    assert not weights[:, len(holders) :].any(), "planted documents count nothing"
-    return MoneyWeights(found, holders, weights[:, : len(holders)], clusters)
+        self._nothing = self.clusters.duplicates | self._planted
+        self.holders = tuple(dict.fromkeys(one.owner for one in documents if one.owner != PLANTED))
+        number = {holder: i for i, holder in enumerate((*self.holders, PLANTED))}
+        self._of = np.array([number[one.owner] for one in documents], np.int64)
+        self._families = holder_clusters(self.clusters, self._of, len(number)).leaders
+
+    def weights(self, scores: Floats) -> MoneyWeights:
+        """Turn scores into weights.
+
+        Parameters
+        ----------
+        scores
+            `(queries, documents)`; negative where a document harms.
+
+        Raises
+        ------
+        InputError
+            If the scores are of another number of documents, or naming one with a score that is not finite.
+        """
+        scores = np.asarray(scores, np.float64)
+        _check_scores(scores, self.documents)
+        level = null_level(scores, self._planted) if self._leveled else 0.0
+        splits, leaders = self.policy.splits, self.clusters.leaders
+        found = split_weights(splits, np.where(self._planted, 0.0, scores), leaders, self._nothing, level)
+        weights = holder_weights(splits, found, leaders, self._of, self._families)
+        count = len(self.holders)
+        assert not weights[:, count:].any(), "planted documents count nothing"
+        return MoneyWeights(found, self.holders, weights[:, :count], self.clusters)
+
+
+def money_weights(
+    scores: Floats,
+    documents: Sequence[SpanDocument],
+    policy: MoneyPolicy,
+    *,
+    clusters: Clusters | None = None,
+    gradients: Floats | None = None,
+) -> MoneyWeights:
+    """Turn scores into weights; parameters and errors are those of `MoneyPipeline` and its `weights`."""
+    return MoneyPipeline(documents, policy, clusters=clusters, gradients=gradients).weights(scores)
 
 
 def _check_scores(scores: NDArray[np.float64], documents: Sequence[SpanDocument]) -> None:

@@ -1,7 +1,8 @@
 """Planted documents: random ones that whoever runs the attribution adds, to measure what nothing seems to be worth.
 
-Rule decided here: a planted document is as long as a drawn one of the corpus, begins and ends as that one does, and is
-uniformly random between. It belongs to nobody, no adapter is trained on it, the span index does not hold it.
+Rule decided here: a planted document is as long as a drawn one of the corpus, begins and ends as that one does, counts
+from the same token, and is uniformly random between. It belongs to nobody, no adapter is trained on it, and the span
+index does not hold it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def planted_documents(
     """
     drawn, made = random.Random(seed), []
     for number in range(count):
-        first, *inside, last = drawn.choice(documents).tokens
+        like = drawn.choice(documents)
+        first, *inside, last = like.tokens
         tokens = (first, *(drawn.randrange(vocabulary) for _ in inside), last)
-        made.append(SpanDocument(f"planted {seed}.{number}", PLANTED, tokens))
+        made.append(SpanDocument(f"planted {seed}.{number}", PLANTED, tokens, start=like.start))
     return made

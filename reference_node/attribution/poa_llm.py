@@ -29,13 +29,19 @@ class PoaLlm:
     least
         Tokens of the shortest match that counts.
     leaders
-        First registration of each document of the index, int64 (documents,), or None to count every occurrence.
+        First registration of each document of the index, int64 (documents of the index,), as its number in a corpus;
+        None counts every occurrence, by the index's own numbers.
+    count
+        Documents of that corpus.
     """
 
     name = "poa_llm"
 
-    def __init__(self, index: SpanIndex, least: int = 1, leaders: Ints | None = None) -> None:
+    def __init__(
+        self, index: SpanIndex, least: int = 1, leaders: Ints | None = None, count: int | None = None
+    ) -> None:
         self.index, self.least, self.leaders = index, least, leaders
+        self.count = len(index.ids) if count is None else count
 
     @property
     def params(self) -> dict[str, int | str]:
@@ -55,4 +61,4 @@ class PoaLlm:
             pairs = np.unique(np.stack([position, self.leaders[document]]), axis=1)
             position, document = pairs[0], pairs[1]
         shown = np.bincount(position, minlength=len(query.tokens))
-        return np.bincount(document, weights=1.0 / shown[position], minlength=len(self.index.ids))
+        return np.bincount(document, weights=1.0 / shown[position], minlength=self.count)

@@ -1,82 +1,80 @@
-"""Payouts of an epoch in which tier 2 looks at a sample of the answers.
+"""Payouts where tier 2 looks at a sample of the answers.
 
-Rule decided here: every answer is paid by tier 1, and each sampled one adds the difference that tier 2 makes, divided
-by the sampling rate. The epoch's sum is unbiased for what tier 2 would pay if it looked at all answers; whose sum is
-below 0 gets 0, and the others the rest in proportion.
+Rule decided here: a sampled answer is paid by tier 2, every other one by tier 1, so that each record stands on its own.
+Whether an answer is sampled follows from its request id, which the one who asks cannot choose.
 """
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from numpy.typing import NDArray
 
+from reference_node.attribution.evaluation import total_variation
 from reference_node.attribution.method import shares
 
 Floats = NDArray[np.float64]
+_PER_MILLION = 10**6
 
 
-def epoch_shares(first: Floats, second: Floats, sampled: NDArray[np.bool_], rate: float) -> Floats:
-    """Return everybody's share of an epoch's money.
+def is_sampled(request_id: str, per_million: int) -> bool:
+    """Return whether tier 2 looks at an answer.
 
     Parameters
     ----------
-    first, second
-        Shares by tier 1 and tier 2, (answers, players); of the latter only sampled rows are read.
-    sampled
-        Which answers were sampled, (answers,).
-    rate
-        Sampling rate, above 0 to 1.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (players,), summing to 1 where anybody is above 0.
+    request_id
+        32 hexadecimal digits.
+    per_million
+        Part of the answers, 0 to 10^6.
 
     Examples
     --------
-    >>> every = np.array([True, True])
-    >>> epoch_shares(np.array([[1.0, 0.0]] * 2), np.array([[0.5, 0.5]] * 2), every, 1.0).tolist()
-    [0.5, 0.5]
+    >>> is_sampled("00" * 16, 1_000_000), is_sampled("00" * 16, 0)
+    (True, False)
     """
-    if not 0 < rate <= 1:
-        raise ValueError(f"sampling rate {rate} is out of range; allowed above 0 to 1")
-    found = first.sum(axis=0) + (second[sampled] - first[sampled]).sum(axis=0) / rate
-    return shares(found[None])[0]
+    digest = hashlib.sha256(b"tier 2" + bytes.fromhex(request_id)).digest()
+    return int.from_bytes(digest[:8], "big") % _PER_MILLION < per_million
 
 
 def sampling_error(
     first: Floats, second: Floats, exact: Floats, rate: float, *, answers: int, epochs: int, seed: int
 ) -> dict[str, float]:
-    """Return how far sampled epochs are from the truth, and from epochs in which tier 2 looks at all.
+    """Return how far sampled payouts are from the truth, by answer and by epoch.
 
     Parameters
     ----------
     first, second, exact
         Shares by tier 1, tier 2 and retraining, (queries, players).
     rate
-        Sampling rate.
+        Sampling rate, 0 to 1.
     answers, epochs, seed
         Answers of an epoch, each drawn among the queries; how many epochs; of the draws.
 
     Returns
     -------
     dict
-        Means over epochs of total variation: ``tv_tier1``, ``tv_full`` and ``tv_sampled`` against the truth, and
-        ``tv_of_sampling`` between sampled and full.
+        Means of total variation: ``tv_answer`` of single answers as they are paid; of epochs ``tv_tier1``, ``tv_full``
+        and ``tv_sampled`` against the truth, and ``tv_of_sampling`` between sampled and full.
     """
     drawn = np.random.default_rng(seed)
-    found: dict[str, list[float]] = {"tv_tier1": [], "tv_full": [], "tv_sampled": [], "tv_of_sampling": []}
+    found: dict[str, list[float]] = {}
     for _ in range(epochs):
         rows = drawn.integers(0, len(exact), answers)
         sampled = drawn.random(answers) < rate
-        true, full = shares(exact[rows].sum(axis=0)[None])[0], shares(second[rows].sum(axis=0)[None])[0]
-        part = epoch_shares(first[rows], second[rows], sampled, rate)
-        alone = shares(first[rows].sum(axis=0)[None])[0]
+        paid = np.where(sampled[:, None], second[rows], first[rows])
+        true, full, part, alone = (_epoch(one) for one in (exact[rows], second[rows], paid, first[rows]))
         for name, one, other in (
+            ("tv_answer", paid, exact[rows]),
             ("tv_tier1", alone, true),
             ("tv_full", full, true),
             ("tv_sampled", part, true),
             ("tv_of_sampling", part, full),
         ):
-            found[name].append(float(np.abs(one - other).sum() / 2))
+            found.setdefault(name, []).append(float(total_variation(one, other).mean()))
     return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def _epoch(paid: Floats) -> Floats:
+    """Return everybody's share of an epoch's money, (1, players)."""
+    return shares(paid.sum(axis=0)[None])

@@ -37,6 +37,8 @@ class SpanDocument:
         `content_hash` of the tokens as registered, 64 hexadecimal digits; "" where none is registered.
     restricted
         Whether it is of a restricted DataNet, whose text must not be found again.
+    start
+        First token that was learned; what comes before it (a row's prompt) is context.
     """
 
     id: str
@@ -44,6 +46,7 @@ class SpanDocument:
     tokens: tuple[int, ...]
     sha256: str = ""
     restricted: bool = False
+    start: int = 1
 
 
 def content_hash(tokens: Sequence[int]) -> bytes:

@@ -14,16 +14,18 @@ import numpy as np
 from reference_node.attribution.cache import Cache
 from reference_node.attribution.corpus import Corpus
 from reference_node.attribution.ef_base import EfBase
-from reference_node.attribution.likelihood import Text
+from reference_node.attribution.likelihood import Text, Window
 from reference_node.attribution.method import Floats
 from reference_node.attribution.poa_llm import PoaLlm
 from reference_node.attribution.retrain import Recipe
 from reference_node.attribution.spans import SpanIndex
+from reference_node.attribution.start_gradients import StartPoint
 from reference_node.model import Llama
 
 CREDIT_WEIGHT = 0.3
 LEAST_TOKENS = 2
 SEED = 301
+SKETCH = 64
 
 
 class Tier1:
@@ -38,18 +40,31 @@ class Tier1:
     corpus
         Documents with planted ones.
     index
-        Span index of the documents that are not planted, in their order.
+        Span index of the documents that are not planted; restricted ones may be missing.
     cache
         Where the documents' gradients are kept.
+    window
+        How much of an answer influence reads; credit reads all of it.
     """
 
     name = "ef_spans"
 
-    def __init__(self, model: Llama, recipe: Recipe, corpus: Corpus, index: SpanIndex, cache: Cache) -> None:
-        texts = corpus.texts
+    def __init__(
+        self,
+        model: Llama,
+        recipe: Recipe,
+        corpus: Corpus,
+        index: SpanIndex,
+        cache: Cache,
+        window: Window | None = None,
+    ) -> None:
+        texts, point = corpus.texts, StartPoint(model, recipe, SEED, SKETCH)
         self.corpus = corpus
-        self.influence = EfBase(model, recipe, SEED, [texts[i] for i in corpus.clusters.firsts], cache)
-        self.credit = PoaLlm(index, LEAST_TOKENS, corpus.clusters.leaders[: corpus.real])
+        firsts = [texts[i] for i in corpus.clusters.firsts]
+        self.influence = EfBase(point, firsts, cache, window or Window())
+        number = {one.id: i for i, one in enumerate(corpus.documents)}
+        leaders = corpus.clusters.leaders[[number[one] for one in index.ids]]
+        self.credit = PoaLlm(index, LEAST_TOKENS, leaders, corpus.real)
 
     @property
     def params(self) -> dict[str, int | str]:

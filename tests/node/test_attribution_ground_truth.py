@@ -26,6 +26,7 @@ from reference_node.attribution.fixtures.store import (
 )
 from reference_node.attribution.method import player_sums
 from reference_node.attribution.retrain import Recipe
+from reference_node.attribution.start_gradients import StartPoint
 
 pytestmark = pytest.mark.node
 
@@ -131,7 +132,10 @@ def test_gradients_at_the_base_beat_the_published_formula_on_the_memorised_adapt
     outputs = target.table[:, SIZE_4]
     cache = Cache(tmp_path)
     found = {}
-    for method in (PoaSmall(base, adapter, documents, cache), EfBase(base, Recipe(), 301, documents, cache)):
+    for method in (
+        PoaSmall(base, adapter, documents, cache),
+        EfBase(StartPoint(base, Recipe(), 301, sketch=64), documents, cache),
+    ):
         values = player_sums(method.scores(queries), owner, 8)
         measured = {name: figure(rows).value for name, rows in target.measures(values).items()}
         found[method.name] = measured | {"lds": figure(lds(values, outputs, SIZE_4)).value}

@@ -19,14 +19,15 @@ from reference_node.attribution.decoder import GroupedLora
 from reference_node.attribution.ef_base import EfBase
 from reference_node.attribution.evaluation import member_matrix, ranks, spearman, total_variation
 from reference_node.attribution.gradients import GradientPoint, document_rows
-from reference_node.attribution.likelihood import Text, log_likelihoods, padded
+from reference_node.attribution.likelihood import Text, Window, log_likelihoods, padded
 from reference_node.attribution.method import document_texts, inside_players, player_sums, shares
 from reference_node.attribution.planted import planted_documents
 from reference_node.attribution.poa_llm import PoaLlm
 from reference_node.attribution.retrain import fresh_adapter, train_adapters
-from reference_node.attribution.sampled import epoch_shares, sampling_error
+from reference_node.attribution.sampled import is_sampled, sampling_error
 from reference_node.attribution.spans import SpanIndex
 from reference_node.attribution.spans_corpus import SpanDocument
+from reference_node.attribution.start_gradients import StartPoint
 from reference_node.attribution.tier1 import Tier1
 from reference_node.attribution.tracin import TracIn
 from tests.node.attribution_world import (
@@ -65,27 +66,57 @@ def one_by_one(model, lora, text, sides):
     return torch.cat([g.flatten() for g in torch.autograd.grad(total.sum(), wanted)]).numpy()
 
 
-@pytest.mark.parametrize("only_b", [False, True])
-def test_gradient_rows_are_those_of_each_text_alone(trained, only_b):
+def test_gradient_rows_are_those_of_each_text_alone(trained):
     model, lora = trained
     texts = [*document_texts(small_documents()), *small_queries()]
-    point = GradientPoint(model, lora, only_b)
+    point = GradientPoint(model, lora)
     rows = point.rows(texts)
     for text, row in zip(texts, rows, strict=True):
-        expected = one_by_one(model, lora, text, "b" if only_b else "ab")
+        expected = one_by_one(model, lora, text, "ab")
         assert np.abs(row - expected).max() < 1e-3 * max(1.0, np.abs(expected).max())
     widths = [part.stop - part.start for part in point.tensors]
     assert sum(widths) == rows.shape[1]
-    assert len(widths) == len(lora.b) * (1 if only_b else 2)
+    assert len(widths) == 2 * len(lora.b)
 
 
-def test_at_the_start_only_b_has_a_gradient():
-    model, text = small_model(), small_queries()[0]
-    start = fresh_adapter(model, RECIPE, 7)
-    rows = GradientPoint(model, start).rows([text])
-    half = sum(t.numel() for t in start.a.values())
+def test_at_the_start_only_b_has_a_gradient_and_one_backward_pass_of_the_base_gives_it():
+    model, texts = small_model(), [*document_texts(small_documents()), *small_queries()]
+    whole = StartPoint(model, RECIPE, 7, sketch=0, targets=RECIPE.targets)
+    rows = GradientPoint(model, whole.lora).rows(texts)
+    half = sum(t.numel() for t in whole.lora.a.values())
     assert not rows[:, :half].any()
-    assert np.allclose(rows[:, half:], GradientPoint(model, start, only_b=True).rows([text]), atol=1e-6)
+    assert np.abs(rows[:, half:] - whole.rows(texts)).max() < 1e-5 * np.abs(rows).max()
+    some = StartPoint(model, RECIPE, 7, sketch=0)
+    assert {name for _, name in some.places} == {"o_proj", "down_proj"}
+    assert some.rows(texts).shape[1] < whole.rows(texts).shape[1]
+
+
+def test_a_sketch_keeps_inner_products_and_is_a_part_of_the_point():
+    model, texts = small_model(), document_texts(small_documents())
+    whole, sketched = (StartPoint(model, RECIPE, 7, sketch=k) for k in (0, 512))
+    exact, found = whole.rows(texts), sketched.rows(texts)
+    assert found.shape[1] == 512 * RECIPE.rank * len(sketched.places)
+    kernels = exact @ exact.T, found @ found.T
+    assert np.abs(kernels[0] - kernels[1]).max() < 0.15 * kernels[0].max()
+    hashes = {StartPoint(model, RECIPE, seed, k).sha256 for seed in (7, 8) for k in (0, 16)}
+    assert len(hashes) == 4
+
+
+def test_of_a_long_answer_a_window_is_read_that_its_tokens_name():
+    window, tokens = Window(answer=4, context=3), tuple(range(100, 130))
+    short = Text(tokens[:6], start=3)
+    assert window.of(short) is short
+    found = window.of(Text(tokens, start=10))
+    assert len(found.tokens) == 7
+    assert found.start == 3
+    first = found.tokens[found.start] - 100
+    assert 10 <= first <= 26
+    assert found == window.of(Text(tokens, start=10))
+    firsts = {window.of(Text((*tokens[:29], i), start=10)).tokens[3] for i in range(200)}
+    assert firsts >= set(range(110, 126))  # all places but perhaps the last, whose token varies
+    assert window.of(Text(tokens[:12], start=10)) == Text(tokens[7:12], start=3)
+    with pytest.raises(ValueError, match="a window of 0 tokens after 3; allowed 1 and above"):
+        Window(answer=0, context=3)
 
 
 def test_vectorised_rows_equal_torch_func(trained):
@@ -103,7 +134,7 @@ def test_vectorised_rows_equal_torch_func(trained):
     parts = tuple(lora.b[place] for place in places)
     grads = torch.func.grad(value)(parts, tokens)
     expected = torch.cat([g.flatten() for g in grads]).numpy()
-    found = GradientPoint(model, lora, only_b=True).rows([Text(tuple(tokens.tolist()))])[0]
+    found = GradientPoint(model, lora).rows([Text(tuple(tokens.tolist()))])[0, -len(expected) :]
     assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
 
 
@@ -201,7 +232,7 @@ def test_copies_change_no_score_of_tier_1(index, tmp_path):
 
 def test_the_dual_names_the_document_that_is_asked_for():
     model, texts, queries = small_model(), document_texts(small_documents()[:8]), small_queries()
-    found = EfBase(model, RECIPE, 301, texts, Cache()).scores(queries)
+    found = EfBase(StartPoint(model, RECIPE, 301, sketch=16), texts, Cache()).scores(queries)
     assert found.argmax(axis=1).tolist() == [0, 3, 6]
 
 
@@ -267,7 +298,13 @@ def test_a_bank_shares_out_by_states_and_keeps_what_it_trained(tmp_path):
     assert len(files) == plan.states  # seven adapters and the outputs
     again = CoalitionBank(model, corpus, RECIPE, plan, Flat(corpus), Cache(), Cache(None, tmp_path))
     assert np.array_equal(again.outputs(queries), outputs)  # from the outputs, nothing trained
-    assert again.params == {"states": 8, "seed": 7000, "ridge_per_million": 500_000, "prior": "flat"}
+    assert again.params == {
+        "states": 8,
+        "seed": 7000,
+        "ridge_per_million": 500_000,
+        "window": "24+16",
+        "prior": "flat",
+    }
 
 
 def test_an_answer_that_all_data_made_no_likelier_is_scored_by_tier_1(tmp_path):
@@ -291,20 +328,24 @@ def test_values_are_divided_inside_a_player_and_never_lost():
     assert shares(np.array([[3.0, -1.0, 1.0]]), 4.0).tolist() == [[0.0, 0.0, 0.0]]
 
 
-def test_a_sampled_epoch_is_unbiased_for_the_full_one():
+def test_tier_2_looks_at_the_stated_part_of_the_answers():
+    ids = [f"{i:032x}" for i in range(20_000)]
+    part = np.mean([is_sampled(one, 50_000) for one in ids])
+    assert abs(part - 0.05) < 0.005
+    assert [is_sampled(one, 50_000) for one in ids[:50]] == [is_sampled(one, 50_000) for one in ids[:50]]
+    assert all(is_sampled(one, 100_000) for one in ids if is_sampled(one, 50_000))
+
+
+def test_the_sampling_error_falls_with_the_rate_and_is_none_at_its_ends():
     drawn = np.random.default_rng(5)
     first, second = (shares(drawn.random((400, 4))) for _ in range(2))
-    full = second.mean(axis=0)
-    found = [epoch_shares(first, second, drawn.random(400) < 0.25, 0.25) for _ in range(400)]
-    assert np.abs(np.mean(found, axis=0) - full).max() < 0.005
-    assert np.allclose(epoch_shares(first, second, np.ones(400, bool), 1.0), full)
-    rare, often = (
-        sampling_error(first, second, second, rate, answers=300, epochs=30, seed=1) for rate in (0.05, 0.5)
+    never, rare, often, always = (
+        sampling_error(first, second, second, rate, answers=300, epochs=30, seed=1)
+        for rate in (0.0, 0.05, 0.5, 1.0)
     )
-    assert often["tv_of_sampling"] < rare["tv_of_sampling"]
-    assert rare["tv_full"] == 0.0
-    with pytest.raises(ValueError, match="sampling rate 0 is out of range"):
-        epoch_shares(first, second, np.ones(400, bool), 0)
+    assert never["tv_sampled"] == never["tv_tier1"] > rare["tv_of_sampling"] > often["tv_of_sampling"]
+    assert always["tv_of_sampling"] == always["tv_answer"] == always["tv_full"] == 0.0
+    assert rare["tv_answer"] > often["tv_answer"] > 0
 
 
 def test_rank_correlation_is_scipys_with_ties():
@@ -344,6 +385,6 @@ def test_rows_are_kept_under_what_they_depend_on(tmp_path, trained):
     cache = Cache(tmp_path)
     document_rows(GradientPoint(model, lora), texts, cache)
     document_rows(GradientPoint(model, lora), texts, cache)
-    document_rows(GradientPoint(model, lora, only_b=True), texts, cache)
+    StartPoint(model, RECIPE, 1, sketch=4).document_rows(texts, cache)
     document_rows(GradientPoint(model, lora), texts[:-1], cache)
     assert len(list(tmp_path.iterdir())) == 3

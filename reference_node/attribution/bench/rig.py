@@ -111,14 +111,22 @@ class Rig:
     @cached_property
     def tier1(self) -> Tier1:
         """Tier 1."""
-        return Tier1(self.world.model, self.configuration.recipe, self.corpus, self.index, self.cache)
+        made = self.configuration
+        return Tier1(self.world.model, made.recipe, self.corpus, self.index, self.cache, made.window)
 
     @cached_property
     def bank(self) -> CoalitionBank:
         """Tier 2."""
         made = self.configuration
         return CoalitionBank(
-            self.world.model, self.corpus, made.recipe, made.bank, self.tier1, self.cache, self.recorded
+            self.world.model,
+            self.corpus,
+            made.recipe,
+            made.bank,
+            self.tier1,
+            self.cache,
+            self.recorded,
+            made.window,
         )
 
     def methods(self) -> dict[str, Callable[[], Scored]]:
