@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from reference_node.commands.adapters import adapters_app
+from reference_node.commands.attribute import attribute_app
 from reference_node.commands.bench import bench, measure
 from reference_node.commands.chat import chat
 from reference_node.commands.keys import keys_app
@@ -25,6 +26,7 @@ app.command("train")(train)
 app.command("bench")(measure)
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(keys_app, name="keys")
+app.add_typer(attribute_app, name="attribute")
 app.command("settle")(settle)
 app.command("post")(post)
 app.command("audit")(audit)

@@ -66,7 +66,9 @@ class Attributor:
     def __init__(self, model: Llama, bundle: Bundle, configuration: Configuration | None = None) -> None:
         made = configuration or Configuration()
         self.model, self.bundle = model, bundle
-        self.configuration = replace(made, recipe=bundle.recipe, bank=replace(made.bank, states=bundle.bank or 4))
+        self.configuration = replace(
+            made, recipe=bundle.recipe, bank=replace(made.bank, states=bundle.bank or 4)
+        )
         planted = planted_documents(
             bundle.documents, model.config.vocab_size, count=made.planted, seed=made.planted_seed
         )

@@ -152,7 +152,9 @@ def _check(folder: Path, dataset: Dataset, base_sha256: str, manifest: AdapterMa
         problems.append(Problem("holds a bundle already; choose another folder", where=str(folder)))
     trained_on = (manifest.training or {}).get("dataset_sha256")
     if trained_on != dataset.sha256:
-        message = f"hashes to {dataset.sha256}; the adapter was trained on {trained_on or 'an unnamed dataset'}"
+        message = (
+            f"hashes to {dataset.sha256}; the adapter was trained on {trained_on or 'an unnamed dataset'}"
+        )
         problems.append(Problem(message, where=str(dataset.path)))
     if manifest.base_sha256 not in (None, base_sha256):
         message = f"is {base_sha256}; the adapter was trained for {manifest.base_sha256}"

@@ -126,7 +126,7 @@ class CoalitionBank:
     @cached_property
     def adapters(self) -> GroupedLora:
         """All states but the base's, as groups."""
-        return stacked([self._adapter(state) for state in range(1, self.plan.states)])
+        return stacked([self.adapter(state) for state in range(1, self.plan.states)])
 
     @property
     def params(self) -> dict[str, int | str]:
@@ -195,7 +195,7 @@ class CoalitionBank:
     def _rows(self, state: int) -> list[int]:
         return np.flatnonzero(self.members[state][self.corpus.player_of]).tolist()
 
-    def _adapter(self, state: int) -> GroupedLora:
+    def adapter(self, state: int) -> GroupedLora:
         """Return one state's adapter, trained if it is not kept."""
         texts, seed = padded(self.corpus.texts[: self.corpus.real], self.model.device), self.plan.seed + state
         flat = self.cache.array(

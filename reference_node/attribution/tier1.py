@@ -40,7 +40,7 @@ class Tier1:
     corpus
         Documents with planted ones.
     index
-        Span index of the documents that are not planted; restricted ones may be missing.
+        Span index of the documents that are not planted; restricted ones are missing. None where all are restricted.
     cache
         Where the documents' gradients are kept.
     window
@@ -54,7 +54,7 @@ class Tier1:
         model: Llama,
         recipe: Recipe,
         corpus: Corpus,
-        index: SpanIndex,
+        index: SpanIndex | None,
         cache: Cache,
         window: Window | None = None,
     ) -> None:
@@ -62,9 +62,7 @@ class Tier1:
         self.corpus = corpus
         firsts = [texts[i] for i in corpus.clusters.firsts]
         self.influence = EfBase(point, firsts, cache, window or Window())
-        number = {one.id: i for i, one in enumerate(corpus.documents)}
-        leaders = corpus.clusters.leaders[[number[one] for one in index.ids]]
-        self.credit = PoaLlm(index, LEAST_TOKENS, leaders, corpus.real)
+        self.credit = None if index is None else self._credit(index)
 
     @property
     def params(self) -> dict[str, int | str]:
@@ -73,6 +71,7 @@ class Tier1:
         return own | {
             f"{part.name}.{key}": value
             for part in (self.influence, self.credit)
+            if part is not None
             for key, value in part.params.items()
         }
 
@@ -81,6 +80,12 @@ class Tier1:
         influence = self.corpus.widened(self.influence.scores(queries))
         positive = np.maximum(influence, 0.0).sum(axis=1, keepdims=True)
         found = influence / np.where(positive > 0, positive, 1.0)
-        lengths = np.array([len(query.tokens) - query.start for query in queries])
-        found[:, : self.corpus.real] += CREDIT_WEIGHT * self.credit.scores(queries) / lengths[:, None]
+        if self.credit is not None:
+            lengths = np.array([len(query.tokens) - query.start for query in queries])
+            found[:, : self.corpus.real] += CREDIT_WEIGHT * self.credit.scores(queries) / lengths[:, None]
         return found
+
+    def _credit(self, index: SpanIndex) -> PoaLlm:
+        number = {one.id: i for i, one in enumerate(self.corpus.documents)}
+        leaders = self.corpus.clusters.leaders[[number[one] for one in index.ids]]
+        return PoaLlm(index, LEAST_TOKENS, leaders, self.corpus.real)

@@ -138,6 +138,11 @@ def payees_by_data(terms: Sequence[Terms]) -> dict[bytes, str]:
     return found
 
 
+def contributors_by_data(terms: Sequence[Terms]) -> dict[bytes, str]:
+    """Return data id -> contributor, as the statement names it, of all contributors of a request's adapters."""
+    return {_data_id(row): one.id for adapter in terms for one, row in _share_rows(adapter)}
+
+
 def data_ids(served: Sequence[ServedAdapter], terms: Sequence[Terms]) -> dict[tuple[str, str, str], bytes]:
     """Return (adapter hash, DataNet, contributor), by the manifest's own names, -> data id."""
     found: dict[tuple[str, str, str], bytes] = {}

@@ -43,6 +43,10 @@ def serve(
         str, typer.Option(help="URL of a vLLM-like server that generates instead of the engine.")
     ] = "",
     upstream_key: Annotated[str, typer.Option(envvar="OLSIM_UPSTREAM_KEY", help="Its key.")] = "",
+    attribution: Annotated[
+        list[Path] | None,
+        typer.Option(help="Bundle of an adapter whose answers are attributed; may be given more than once."),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.", rich_help_panel=ENGINE)] = "cpu",
     dtype: Annotated[
         str,
@@ -137,6 +141,7 @@ def serve(
         step_tokens=step_tokens,
         merge_bytes=merge_bytes,
         distinct_adapters_max=distinct_adapters_max,
+        attribution=tuple(attribution or ()),
         upstream=upstream,
         upstream_key=upstream_key,
         limits=limits,
@@ -175,6 +180,7 @@ def _greeting(node: Node, options: NodeOptions) -> str:
         ("base", f"{options.base or 'tiny base'}, sha256 {node.base_sha256}"),
         ("behind", node.backend.description),
         ("adapters", f"{len(served)} in {options.registry_folder}" + (f": {names}" if names else "")),
+        *_attributed(node),
         ("log", f"{options.data / 'log'}, {node.log.size} records"),
         ("settlements", str(node.epochs)),
         ("keys", str(options.key_file) if options.auth else "none asked for"),
@@ -189,6 +195,14 @@ def _greeting(node: Node, options: NodeOptions) -> str:
         f"curl {_url(options)}/v1/chat/completions{auth} -H 'content-type: application/json' -d '{body}'"
     )
     return "".join(f"{name:<12}{value}\n" for name, value in rows) + f"try         {example}\n"
+
+
+def _attributed(node: Node) -> list[tuple[str, str]]:
+    if node.attribution is None:
+        return []
+    named = {version.sha256: version.alias for version in node.registry.listing()}
+    names = ", ".join(named.get(sha256, sha256[:12]) for sha256 in node.attribution.adapters)
+    return [("attributes", f"answers of {names}")]
 
 
 def _url(options: NodeOptions) -> str:

@@ -20,9 +20,16 @@ from reference_node.serve import errors
 from reference_node.serve.auth import check_key
 from reference_node.serve.errors import ApiError
 from reference_node.serve.node import Node
-from reference_node.serve.routes import accounts, adapters, health, inference, models
+from reference_node.serve.routes import accounts, adapters, attribution, health, inference, models
 
-ROUTERS = (inference.router, models.router, adapters.router, accounts.router, health.router)
+ROUTERS = (
+    inference.router,
+    models.router,
+    adapters.router,
+    accounts.router,
+    attribution.router,
+    health.router,
+)
 UPLOADS = "/v1/adapters"
 
 

@@ -81,6 +81,12 @@ class Metrics:
         self._cached = self._counter("cached_tokens", "Prompt tokens from the prefix cache", "adapter")
         self._fees = self._counter("fees_gwei", "Fees billed, in gwei", "adapter")
         self._refusals = self._counter("refusals", "Requests refused, by reason", "reason")
+        self._attributions = self._counter(
+            "attributions", "Answers attributed, by method or failure", "outcome"
+        )
+        self._attribution = self._histogram(
+            "olsim_attribution_seconds", "Time to attribute an answer", FAST_S
+        )
         self.open_requests = Gauge(
             "olsim_open_requests", "Requests admitted and not yet settled", registry=self.registry
         )
@@ -129,6 +135,11 @@ class Metrics:
             self._itl.observe(after - before)
         if len(token_times_s) > 1:
             self._tpot.observe((last - first) / (len(token_times_s) - 1))
+
+    def attributed(self, outcome: str, took_s: float) -> None:
+        """Count an attribution by its method, or by why there is none."""
+        self._attributions.labels(outcome).inc()
+        self._attribution.observe(took_s)
 
     def refused(self, reason: str) -> None:
         """Count a refusal."""

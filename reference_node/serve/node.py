@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reference_node.access import ApiKey, KeyStore, Quota, QuotaLedger
 from reference_node.billing import Bill, BillingLog
@@ -28,6 +28,9 @@ from reference_node.serve.limits import Limits
 from reference_node.serve.metrics import Metrics
 from reference_node.serve.ticket import Ticket
 from reference_node.tokenizer import TextCodec
+
+if TYPE_CHECKING:
+    from reference_node.serve.attribution import AttributionDesk
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -59,6 +62,8 @@ class Node:
         Folder of settlement files.
     bills
         The newest bills of the log.
+    attribution
+        Says whose data answers rest on; None pays by the manifests' shares.
     """
 
     backend: Backend
@@ -72,6 +77,7 @@ class Node:
     base_sha256: str
     epochs: Path
     bills: RecentBills
+    attribution: AttributionDesk | None = None
     draining: bool = False
     failure: str = ""
     open_requests: int = 0
@@ -100,6 +106,8 @@ class Node:
         self._leaving.set()
         if self._syncing is not None:
             await self._syncing
+        if self.attribution is not None:
+            self.attribution.close()
         self.log.close()
         self.registry.close()
 
@@ -168,6 +176,8 @@ class Node:
     async def _settle(self, ticket: Ticket) -> Bill:
         used, served = len(ticket.billed_prompt) + len(ticket.tokens), ticket.served()
         try:
+            if self.attribution is not None:
+                served = await self.attribution.look(served)
             bill = await asyncio.to_thread(self.log.append, served)
         except Exception as error:
             self._log_failed(error)

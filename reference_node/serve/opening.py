@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.errors import InputError
+from models.errors import InputError, Problem
 from reference_node.access import SCOPES, KeyStore, Quota, QuotaLedger
 from reference_node.billing import BillingLog, Tariff
 from reference_node.pool import POLICIES, AdapterPool
@@ -27,9 +27,9 @@ from reference_node.serve.sizing import BLOCK_TOKENS, context_length, device_pro
 from reference_node.tokenizer import TextCodec
 
 if TYPE_CHECKING:
-    from reference_node.config import ModelConfig
     from reference_node.engine import Engine
     from reference_node.model import Llama
+    from reference_node.serve.attribution import AttributionDesk
     from reference_node.serve.backend import Backend
 
 DAY_MS = 86_400_000
@@ -63,6 +63,8 @@ class NodeOptions:
         requests of `length_max` tokens; 0 distinct adapters is no limit.
     upstream, upstream_key
         Another server that generates instead of the engine, and its key.
+    attribution
+        Bundles of the adapters whose answers are attributed.
     limits
         Bounds of the interface.
     """
@@ -89,6 +91,7 @@ class NodeOptions:
     distinct_adapters_max: int = 0
     upstream: str = ""
     upstream_key: str = ""
+    attribution: tuple[Path, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -146,9 +149,10 @@ def open_node(options: NodeOptions) -> Node:
     tariff = Tariff.illustrative() if options.tariff is None else Tariff.read(options.tariff)
     folder, codec = _base(options)
     metrics = Metrics(options.limits.metric_adapters)
-    backend, config, base_sha256 = _backend(options, folder, codec, metrics)
+    backend, model, base_sha256 = _backend(options, folder, codec, metrics)
+    desk = _desk(options, folder, model, codec, base_sha256, metrics)
     with ExitStack() as stack:
-        registry = Registry(options.registry_folder, config, base_sha256, rank_max=options.rank_max)
+        registry = Registry(options.registry_folder, model.config, base_sha256, rank_max=options.rank_max)
         stack.callback(registry.close)
         log = BillingLog(options.data / "log", base_sha256, codec.sha256, tariff)
         stack.callback(log.close)
@@ -164,6 +168,7 @@ def open_node(options: NodeOptions) -> Node:
             base_sha256=base_sha256,
             epochs=options.data / "settlements",
             bills=RecentBills.of(log),
+            attribution=desk,
         )
         if options.base is None:
             adopt_bundled(registry)
@@ -201,8 +206,8 @@ def _base(options: NodeOptions) -> tuple[Path, TextCodec]:
 
 def _backend(
     options: NodeOptions, folder: Path, codec: TextCodec, metrics: Metrics
-) -> tuple[Backend, ModelConfig, str]:
-    """Return what generates, the shape of its base, and the base's hash."""
+) -> tuple[Backend, Llama, str]:
+    """Return what generates, its base, and the base's hash."""
     import torch
 
     from reference_node.config_file import read_config
@@ -216,12 +221,41 @@ def _backend(
     if not options.upstream:
         from reference_node.serve.local import LocalBackend
 
-        return LocalBackend(_engine(options, model, blocks, base), codec, metrics), model.config, base
+        return LocalBackend(_engine(options, model, blocks, base), codec, metrics), model, base
     from reference_node.serve.upstream import UpstreamBackend
 
     # the weights are read for their hash alone: what the upstream is expected to serve
     behind = UpstreamBackend(options.upstream, options.upstream_key, codec, base, length)
-    return behind, model.config, base
+    return behind, model, base
+
+
+def _desk(
+    options: NodeOptions, folder: Path, model: Llama, codec: TextCodec, base: str, metrics: Metrics
+) -> AttributionDesk | None:
+    """Return what attributes answers, with everything at hand that they would wait for."""
+    if not options.attribution:
+        return None
+    import torch
+
+    from reference_node.attribution.attributor import Attributor
+    from reference_node.attribution.bundle import Bundle
+    from reference_node.serve.attribution import AttributionDesk
+    from reference_node.weights import load_model
+
+    bundles = [Bundle.open(one) for one in options.attribution]
+    strange = [one for one in bundles if one.base_sha256 != base]
+    if strange:
+        raise InputError(
+            [
+                Problem(f"is of base model {one.base_sha256}; this node serves {base}", where=str(one.folder))
+                for one in strange
+            ]
+        )
+    plain = model.embed.dtype == torch.float32 and model.device.type == "cpu"
+    weights = model if plain else load_model(folder)[0]  # gradients are of float32 weights on the CPU
+    desk = AttributionDesk([Attributor(weights, one) for one in bundles], codec, metrics)
+    desk.warm()
+    return desk
 
 
 def _engine(options: NodeOptions, model: Llama, blocks: int | None, base: str) -> Engine:

@@ -20,6 +20,7 @@ from reference_node.attribution.configuration import Configuration
 from reference_node.attribution.corpus import Corpus, make_corpus
 from reference_node.attribution.datainf import PoaSmall
 from reference_node.attribution.evaluation import Target
+from reference_node.attribution.explain import PUBLISHED
 from reference_node.attribution.fixtures.truth_plan import truth_values
 from reference_node.attribution.fixtures.world import NOISE, World
 from reference_node.attribution.method import Floats, Ints, player_sums
@@ -30,8 +31,6 @@ from reference_node.attribution.policy import MoneyPolicy
 from reference_node.attribution.spans import SpanIndex
 from reference_node.attribution.tier1 import Tier1
 from reference_node.attribution.tracin import TracIn
-
-PUBLISHED = MoneyPolicy("published_clip_sum.v1", null_level="none.v1")
 
 
 @dataclass(frozen=True, slots=True)
