@@ -45,6 +45,10 @@ def train(
     owner: Annotated[
         str | None, typer.Option(help="Address that earns the model's part; illustrative when left out.")
     ] = None,
+    restricted: Annotated[
+        Path | None,
+        typer.Option(help="JSON file: restricted DataNet -> kind, licence, consent, salt (32 hex digits)."),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
@@ -77,6 +81,7 @@ def train(
         held_out,
         resume=resume,
         device=device,
+        restricted=restricted,
     )
     trained = train_adapter(order, quiet=quiet)
     facts = {"alias": alias, "sha256": trained.sha256, "folder": str(out), **trained.figures}

@@ -20,6 +20,7 @@ from reference_node.train.dataset import read_dataset, sequence_rows
 from reference_node.train.lora import Run, Work, identity_of
 from reference_node.train.output import Output, make_adapter, make_manifest, make_record
 from reference_node.train.progress import progress_bar
+from reference_node.train.restricted import with_restrictions
 from reference_node.train.settings import Settings
 from reference_node.train.shares import datanet_shares, illustrative_address
 
@@ -40,6 +41,8 @@ class Order:
         Rows that are only measured, before and after.
     resume
         Go on with an unfinished run in `out`.
+    restricted
+        File that states what restricted DataNets are; None where all are open.
     """
 
     dataset: Path
@@ -51,6 +54,7 @@ class Order:
     held_out: Path | None = None
     resume: bool = False
     device: str = "cpu"
+    restricted: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ def train_adapter(order: Order, *, quiet: bool = False) -> Trained:
     output.check_free(resume=order.resume)
     dataset = read_dataset(order.dataset)
     shares = datanet_shares(dataset.rows)
+    if order.restricted is not None:
+        shares = with_restrictions(shares, order.restricted)
     owner = _owner(order)
     parse_manifest(AdapterManifest(owner, shares).to_json(), where=str(order.dataset))
     held_out = read_dataset(order.held_out) if order.held_out else None

@@ -18,7 +18,9 @@ from reference_node.attribution.attributor import Attributor, text_of
 from reference_node.attribution.bundle import BUNDLE_FILE, DOCUMENTS_FILE, Bundle
 from reference_node.attribution.influence_profile import class_entry, influence_document, read_influence
 from reference_node.attribution.retrain import Recipe
+from reference_node.billing.claim import RecordProof
 from reference_node.billing.reading import LogReader
+from reference_node.billing.record import LogRecord
 from reference_node.billing.served import Influence
 from reference_node.manifest import AdapterManifest, ContributorShare, DataNetShare
 from reference_node.restriction import Restriction
@@ -217,6 +219,26 @@ def test_a_record_names_whose_data_its_answer_rests_on(node: Any) -> None:
     assert [weight for _, weight in record.entry.record.top_k] == [e["weight"] for e in found["weights"]]
     bill = next(b for b in node.http.get("/v1/billing").json()["data"] if b["request_id"] == request_id)
     assert set(bill["payees_gwei"]) <= {OWNER, *ADDRESSES.values()}
+
+
+def test_a_record_is_proved_to_its_tenant(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = node.complete("towns", "What of the bridge?", max_tokens=4).json()
+    request_id = done["bill"]["request_id"]
+    found = node.http.get(f"/v1/proofs/{request_id}").json()
+    path = tuple(bytes.fromhex(one) for one in found["path"])
+    proof = RecordProof(found["seq"], bytes.fromhex(found["record"]), found["size"], path)
+    assert proof.leads_to(bytes.fromhex(found["root"]))
+    assert LogRecord.decode(proof.data).request_id.hex() == request_id
+    assert not replace(proof, seq=proof.seq + 1).leads_to(bytes.fromhex(found["root"]))
+    key = node.key_of("another", ("usage:read",))
+    assert (
+        node.http.get(f"/v1/proofs/{request_id}", headers={"authorization": f"Bearer {key}"}).status_code
+        == 404
+    )
+    monkeypatch.setattr("reference_node.serve.routes.attribution.PROVED_MAX", 0)
+    refused = node.http.get(f"/v1/proofs/{request_id}")
+    assert refused.status_code == 409
+    assert "beyond 0 a proof is made by olsim node prove" in refused.json()["error"]["message"]
 
 
 def test_who_is_not_attributed_is_paid_by_the_manifest(node: Any, made: Made) -> None:

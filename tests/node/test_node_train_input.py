@@ -16,8 +16,10 @@ pytest.importorskip("tokenizers", reason="needs the node extra (tokenizers)")
 from models.errors import InputError  # noqa: E402
 from reference_node import tiny_base  # noqa: E402
 from reference_node.manifest import AdapterManifest, parse_manifest  # noqa: E402
+from reference_node.restriction import Restriction  # noqa: E402
 from reference_node.tokenizer import TextCodec  # noqa: E402
 from reference_node.train.dataset import Example, read_dataset, sequence_rows  # noqa: E402
+from reference_node.train.restricted import with_restrictions  # noqa: E402
 from reference_node.train.run import Order, train_adapter  # noqa: E402
 from reference_node.train.settings import Settings  # noqa: E402
 from reference_node.train.shares import datanet_shares, illustrative_address  # noqa: E402
@@ -214,3 +216,41 @@ def test_the_command_prints_its_result_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "out/training/checkpoints").exists()
     config = json.loads((tmp_path / "out/adapter_config.json").read_text())
     assert (config["lora_alpha"], config["target_modules"]) == (4.0, ["q_proj", "v_proj"])
+
+
+STATED = {"kind": "medical", "licence": "CC-BY-4.0", "consent": "ethics board, protocol 7", "salt": "5a" * 16}
+
+
+def test_restricted_datanets_are_stated_in_the_manifest(tmp_path: Path) -> None:
+    path = tmp_path / "restricted.json"
+    path.write_text(json.dumps({"wards": STATED}))
+    rows = [Example(str(i), name, "c1", "p", "c", i) for i, name in enumerate(("wards", "towns"))]
+    found = {net.id: net.restricted for net in with_restrictions(datanet_shares(rows), path)}
+    assert found == {"towns": None, "wards": Restriction(**STATED)}
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"kind": "medical", "salt": "5a" * 16}, "DataNet 'wards' is restricted and states no consent"),
+        (STATED | {"kind": "secret"}, "wards.kind: 'secret'; allowed medical, legal, personal"),
+        (STATED | {"salt": "5a"}, "wards.salt: '.'; must be 32 to 64 lower-case hexadecimal digits"),
+        (STATED | {"owner": "me"}, "wards.owner: 'me'; unknown key"),
+    ],
+)
+def test_restrictions_that_say_too_little_are_refused(stated: dict, message: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(line(datanet="wards") + "\n")
+    path = tmp_path / "restricted.json"
+    path.write_text(json.dumps({"wards": stated}))
+    order = Order(
+        tmp_path / "rows.jsonl", "a", tmp_path / "out", tiny_base.folder(), Settings(), restricted=path
+    )
+    with pytest.raises(InputError, match=message):
+        train_adapter(order, quiet=True)
+    path.write_text(json.dumps({"towns": STATED}))
+    with pytest.raises(InputError, match="towns: .*unknown key; allowed wards"):
+        train_adapter(order, quiet=True)
+    path.unlink()
+    with pytest.raises(InputError, match="cannot read the restrictions"):
+        train_adapter(order, quiet=True)
+    assert not (tmp_path / "out").exists()
