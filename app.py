@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sim.dashboard.pages import fees, governance, node, overview, runs, supply
+from sim.dashboard.pages import attribution, fees, governance, node, overview, runs, supply
 from sim.dashboard.shell import choose_run
 
 st.set_page_config(page_title="olsim", layout="wide")
@@ -18,6 +18,7 @@ page = st.navigation(
             st.Page(node.show, title="Node", url_path="node"),
         ],
         "All runs": [st.Page(runs.show, title="Runs", url_path="runs")],
+        "Running node": [st.Page(attribution.show, title="Attribution", url_path="attribution")],
     }
 )
 choose_run()

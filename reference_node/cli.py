@@ -9,6 +9,7 @@ from reference_node.commands.attribute import attribute_app
 from reference_node.commands.bench import bench, measure
 from reference_node.commands.chat import chat
 from reference_node.commands.keys import keys_app
+from reference_node.commands.prove import prove
 from reference_node.commands.serve import serve
 from reference_node.commands.settle import audit, post, settle
 from reference_node.commands.train import train
@@ -30,3 +31,4 @@ app.add_typer(attribute_app, name="attribute")
 app.command("settle")(settle)
 app.command("post")(post)
 app.command("audit")(audit)
+app.command("prove")(prove)

@@ -26,12 +26,9 @@ from reference_node.billing.batch import (
     settlement_document,
 )
 from reference_node.billing.hashes import sha256
-from reference_node.billing.operations import OperationsJoin, agrees, parse_line
+from reference_node.billing.log_audit import audit_log
 from reference_node.billing.reading import Billed, LogReader
 from reference_node.billing.settlement_file import Settlement, settlement_path
-
-# field of an operations line -> field of the record
-_JOINED = {"prompt_tokens": "tokens_in", "cached_tokens": "cached_tokens", "completion_tokens": "tokens_out"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +65,8 @@ class AuditReport:
     epoch: int | None
 
 
-def audit(folder: Path, settlement: Path | None = None) -> AuditReport:
-    """Check a billing log, and a settlement against it.
+def audit(folder: Path, settlement: Path | None = None, *, processes: int = 1) -> AuditReport:
+    """Check a billing log, then a settlement against it.
 
     Parameters
     ----------
@@ -77,54 +74,33 @@ def audit(folder: Path, settlement: Path | None = None) -> AuditReport:
         The log's folder.
     settlement
         A settlement file, or None for the log alone.
+    processes
+        How many check segments side by side; the result is the same.
 
     Raises
     ------
     InputError
-        With the first fault.
+        With the first fault of the log; if it has none, of the settlement.
     """
-    reader, operations = LogReader(folder), _Operations(OperationsJoin(folder))
-    check = _SettlementCheck(Settlement.read(settlement)) if settlement is not None else None
-    whole = EpochSums(0)
-    for billed in reader.bills():
-        operations.check(billed)
-        if check is not None:
+    claimed = Settlement.read(settlement) if settlement is not None else None
+    found = audit_log(folder, processes)
+    if claimed is not None:
+        check, whole = _SettlementCheck(claimed), EpochSums(0)
+        for billed in LogReader(folder).bills():
             check.take(billed, whole)
-        whole.grow(billed.entry)
-        whole.add(billed)
-    if check is not None:
+            whole.grow(billed.entry)
+            whole.add(billed)
         check.finish(whole)
     return AuditReport(
-        records=whole.size,
-        root=log_root(whole.leaves, sha256).hex(),
-        **whole.counts,
-        fee_gwei=whole.fee,
-        parts=whole.parts,
-        without_operations=operations.missing,
-        torn=str(reader.torn or ""),
-        epoch=check.claimed.epoch if check else None,
+        records=found.records,
+        root=found.tree.root().hex(),
+        **found.counts,
+        fee_gwei=found.fee,
+        parts=found.parts,
+        without_operations=found.without_operations,
+        torn=found.torn,
+        epoch=claimed.epoch if claimed else None,
     )
-
-
-@dataclass(slots=True)
-class _Operations:
-    lines: OperationsJoin
-    missing: int = 0
-
-    def check(self, billed: Billed) -> None:
-        record = billed.entry.record
-        found = self.lines.line_of(record)
-        if found is None:
-            self.missing += 1
-            return
-        place, line = found
-        if agrees(line, record):
-            return
-        fields = parse_line(line)
-        expected: dict[str, Any] = {name: getattr(record, field) for name, field in _JOINED.items()}
-        expected["completion_sha256"] = record.output_hash.hex()
-        said = {name: fields.get(name) for name in expected}
-        _compare(said, expected, str(place), f"the record at {billed.entry.position}")
 
 
 @dataclass(slots=True)

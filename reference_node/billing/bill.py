@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 from models.apportion import apportion_reference
 from models.attribution import WHOLE
@@ -59,8 +60,7 @@ class Tokens:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(NamedTuple):
     """One request's bill; `parts` sum to the fee, `payees` to the model and contributors' parts.
 
     Parameters

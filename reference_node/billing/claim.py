@@ -7,6 +7,7 @@ that a settlement names and the chain has; making the path reads the log, checki
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from models.errors import InputError, Problem
 from models.merkle import inclusion_proof, log_leaf, log_root, verify_inclusion
 from reference_node.billing.distributor import selector
 from reference_node.billing.hashes import sha256
-from reference_node.billing.reading import LogReader
+from reference_node.billing.record import LogRecord
+from reference_node.billing.segments import SegmentScan
 
 CLAIM = "claim(address,uint256,bytes32[])"
+_REQUEST_ID_BYTES = 16
 
 
 def claim_call(payee: dict[str, Any]) -> bytes:
@@ -80,13 +83,55 @@ def prove_record(folder: Path, seq: int, size: int | None = None) -> tuple[Recor
     Raises
     ------
     InputError
-        If the log is damaged, or has no such record.
+        If a frame of the log is damaged, or it has no such record.
     """
-    entries = list(LogReader(folder).entries())
-    count = len(entries) if size is None else size
-    if not 0 <= seq < count <= len(entries):
-        message = f"record {seq} of {count}: the log holds {len(entries)}"
+    leaves, found = _leaves(folder, lambda number, _: number == seq)
+    count = len(leaves) if size is None else size
+    if found is None or not seq < count <= len(leaves):
+        message = f"record {seq} of {count}: the log holds {len(leaves)}"
         raise InputError([Problem(message, "seq", str(folder))])
-    leaves = [log_leaf(entry.data, sha256) for entry in entries[:count]]
-    path = tuple(inclusion_proof(leaves, seq, sha256))
-    return RecordProof(seq, entries[seq].data, count, path), log_root(leaves, sha256)
+    path = tuple(inclusion_proof(leaves[:count], seq, sha256))
+    return RecordProof(seq, found[1], count, path), log_root(leaves[:count], sha256)
+
+
+def number_of(folder: Path, request_id: str) -> int:
+    """Return the number of the record that bills a request.
+
+    Parameters
+    ----------
+    folder
+        The log's folder.
+    request_id
+        32 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        If it is no request id, or the log does not bill it.
+    """
+    try:
+        wanted = bytes.fromhex(request_id)
+    except ValueError:
+        wanted = b""
+    if len(wanted) != _REQUEST_ID_BYTES:
+        raise InputError(f"request id {request_id!r}: expected {2 * _REQUEST_ID_BYTES} hexadecimal digits")
+    _, found = _leaves(folder, lambda _, data: wanted in data and LogRecord.decode(data).request_id == wanted)
+    if found is None:
+        raise InputError(
+            [Problem(f"request {request_id} is billed by no record of the log", where=str(folder))]
+        )
+    return found[0]
+
+
+def _leaves(
+    folder: Path, is_wanted: Callable[[int, bytes], bool]
+) -> tuple[list[bytes], tuple[int, bytes] | None]:
+    """Return the leaves of a log, and number and bytes of the record that is wanted."""
+    if not folder.is_dir():
+        raise InputError([Problem("there is no such log folder", where=str(folder))])
+    leaves, found = list[bytes](), None
+    for number, (_, data) in enumerate(SegmentScan(folder)):
+        leaves.append(log_leaf(data, sha256))
+        if found is None and is_wanted(number, data):
+            found = number, data
+    return leaves, found

@@ -17,6 +17,7 @@ from reference_node.billing.schemas import schema_problems
 from reference_node.billing.settlement_file import Settlement
 
 CONTRACT = "AttributionDistributor"
+LOG_ANCHOR = "LogAnchor"
 POST = "postEpoch(uint64,bytes32,uint64,bytes32,uint256,bytes32)"
 POSTED = "EpochPosted(uint64,bytes32,bytes32,uint64,uint256,bytes32)"
 LATEST = "latest()"
@@ -38,12 +39,15 @@ class Deployment:
         Selector of each custom error of the contract -> (name, types).
     accounts
         Names -> addresses.
+    log_anchor
+        Address of the contract with the log's heads, lower case; "" where there is none.
     """
 
     chain_id: int
     distributor: str
     errors: dict[bytes, tuple[str, tuple[str, ...]]]
     accounts: dict[str, str]
+    log_anchor: str
 
     @classmethod
     def read(cls, path: Path) -> Deployment:
@@ -76,7 +80,8 @@ class Deployment:
         if problems:
             raise InputError(problems)
         accounts = {name: text.lower() for name, text in document.get("accounts", {}).items()}
-        return cls(document["chain_id"], found, _errors(contract["abi"]), accounts)
+        anchor = document["contracts"].get(LOG_ANCHOR, {}).get("address", "").lower()
+        return cls(document["chain_id"], found, _errors(contract["abi"]), accounts, anchor)
 
     def explain(self, revert: bytes) -> str:
         """Return a revert in words: the contract's custom error with its values, or its raw bytes."""

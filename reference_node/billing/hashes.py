@@ -10,10 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
+from array import array
+from collections.abc import Sequence
 from typing import Any
 
 ZERO_ADDRESS = "0x" + "0" * 40
 
+_WORD = next(code for code in "IL" if array(code).itemsize == 4)
+_LITTLE = sys.byteorder == "little"
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -21,6 +26,25 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def sha256(data: bytes) -> bytes:
     """Return the SHA-256 hash, 32 bytes."""
     return hashlib.sha256(data).digest()
+
+
+def ids_bytes(ids: Sequence[int]) -> bytes:
+    """Return token ids as they are hashed: unsigned 32-bit, big-endian.
+
+    Raises
+    ------
+    OverflowError, TypeError
+        If one is no such number.
+
+    Examples
+    --------
+    >>> ids_bytes((1, 258)).hex()
+    '0000000100000102'
+    """
+    numbers = array(_WORD, ids)
+    if _LITTLE:
+        numbers.byteswap()
+    return numbers.tobytes()
 
 
 def keccak(data: bytes) -> bytes:

@@ -10,34 +10,32 @@ by itself every `sync_every` records or `sync_ms` milliseconds of appends. One p
 from __future__ import annotations
 
 import os
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from models.attribution import WHOLE
-from models.errors import InputError
 from models.merkle import log_leaf, log_root
 from reference_node.access.files import take_lock
-from reference_node.billing.bill import Bill, Tokens, make_bill
+from reference_node.billing.bill import Bill
 from reference_node.billing.documents import KeptDocuments
+from reference_node.billing.entries import Entries, EntryMaker
 from reference_node.billing.hashes import digest_bytes, sha256
-from reference_node.billing.operations import OperationsJoin, OperationsWriter, operations_line, parse_line
-from reference_node.billing.payees import PayeeBook, Payees
+from reference_node.billing.operations import (
+    OperationsJoin,
+    OperationsWriter,
+    Repeated,
+    operations_lines,
+    parse_line,
+)
 from reference_node.billing.reading import LogReader
-from reference_node.billing.record import GENESIS, AdapterEntry, LogRecord, output_hash
-from reference_node.billing.rules import NO_METHOD, NO_PARAMS
+from reference_node.billing.record import GENESIS
 from reference_node.billing.segments import SEGMENT_BYTES, SegmentWriter, TornTail
 from reference_node.billing.served import ServedRequest
 from reference_node.billing.tariff import Tariff
-from reference_node.billing.usage import Usage, UsageBook
+from reference_node.billing.usage import Totals, Usage, UsageBook, label_of
 
-SALT_BYTES = 16
-TOP_K = 8
-"""Data named in a record; the weight of all other data is in its residual."""
 HASH_BYTES = 32
 
 
@@ -55,16 +53,6 @@ class SyncPolicy:
 
     every: int = 64
     after_ms: int = 1000
-
-
-class _Entry(NamedTuple):
-    """What is written for a request: record, its bill, operations line, the record's bytes and their hash."""
-
-    record: LogRecord
-    bill: Bill
-    line: bytes
-    data: bytes
-    hash: bytes
 
 
 class BillingLog:
@@ -105,9 +93,8 @@ class BillingLog:
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.folder, self.tariff = folder, tariff
-        self._base, self._tokenizer = base_sha256, tokenizer_sha256
-        self._policy, self._entropy = sync or SyncPolicy(), entropy
-        self._model_hash = digest_bytes(base_sha256, "base model")
+        self._policy = sync or SyncPolicy()
+        digest_bytes(base_sha256, "base model")
         self._lock = threading.RLock()
         self._held = take_lock(folder / ".lock", f"log {folder}")
         try:
@@ -118,8 +105,8 @@ class BillingLog:
             raise
         self._operations = OperationsWriter()
         self._unsynced, self._synced_s = 0, time.monotonic()
-        self._documents = KeptDocuments(folder, tariff)
-        self._payees = PayeeBook(self._documents.statement, base_sha256, tokenizer_sha256)
+        documents = KeptDocuments(folder, tariff)
+        self._entries = EntryMaker(base_sha256, tokenizer_sha256, tariff, documents, entropy)
 
     @property
     def recovered(self) -> TornTail | None:
@@ -169,21 +156,17 @@ class BillingLog:
             As `append`.
         """
         with self._lock:
-            entries, head = [], self._head
-            ids = set[bytes]()
-            for seq, served in enumerate(group, self.size):
-                entry = self._entry(served, seq, head, ids)
-                entries.append(entry)
-                head = entry.hash
+            entries = self._entries.make(group, self.size, self._head, self._ids)
             self._writer.rotate()
-            self._operations.append(self._writer.path, b"".join([one.line for one in entries]))
-            self._writer.append([one.data for one in entries])
-            for served, entry in zip(group, entries, strict=True):
-                self._count(entry.record, entry.data, entry.hash, served.key_id, served.tenant)
-            self._unsynced += len(entries)
+            self._operations.append(self._writer.path, entries.lines)
+            self._writer.append(entries.data)
+            self._leaves += entries.leaves
+            self._head = entries.head
+            self._count(entries)
+            self._unsynced += len(entries.data)
             if self._is_due():
                 self.sync()
-            return [one.bill for one in entries]
+            return entries.bills
 
     def root(self) -> bytes:
         """Return the root of the log (RFC 9162, SHA-256), in time linear in its size."""
@@ -225,67 +208,27 @@ class BillingLog:
     def _load(self) -> None:
         self._leaves, self._ids, self._head = bytearray(), set[bytes](), GENESIS
         self._usage = UsageBook()
-        reader, lines = LogReader(self.folder), OperationsJoin(self.folder)
+        reader, lines = LogReader(self.folder), OperationsJoin(operations_lines(self.folder))
         for entry in reader.entries():
-            found = lines.line_of(entry.record)
+            found = lines.line_of(Repeated.of(entry.record))
             fields = parse_line(found[1]) if found else {}
             key_id, tenant = str(fields.get("key_id", "")), str(fields.get("tenant", ""))
-            self._count(entry.record, entry.data, sha256(entry.data), key_id, tenant)
+            record = entry.record
+            self._leaves += log_leaf(entry.data, sha256)
+            self._head = sha256(entry.data)
+            self._ids.add(record.request_id)
+            totals = Totals(1, record.tokens_in, record.cached_tokens, record.tokens_out, record.fee_gwei)
+            label = label_of(one.sha256 for one in record.adapters)
+            self._usage.add(record.ts, key_id, tenant, label, totals)
         self._torn = reader.torn
 
-    def _count(self, record: LogRecord, data: bytes, digest: bytes, key_id: str, tenant: str) -> None:
-        self._leaves += log_leaf(data, sha256)
-        self._ids.add(record.request_id)
-        self._head = digest
-        self._usage.add(record, key_id, tenant)
-
-    def _entry(self, served: ServedRequest, seq: int, head: bytes, ids: set[bytes]) -> _Entry:
-        """Return what is written for a request; `ids` are those of its group before it, and then its own."""
-        try:
-            request_id = bytes.fromhex(served.request_id)
-            if request_id in self._ids or request_id in ids:
-                raise ValueError("it was billed before")
-            ids.add(request_id)
-            if served.base_sha256 != self._base:
-                raise ValueError(
-                    f"base model {served.base_sha256!r} is not the one this log serves, {self._base}"
-                )
-            payees = self._payees.of(served.adapters)
-            record, bill = self._record(served, request_id, payees, seq, head)
-            line = operations_line(served, record, payees.shown, self._entropy(SALT_BYTES))
-            data = record.encode()
-        except (ValueError, TypeError, OverflowError, struct.error) as error:
-            raise InputError(f"request {served.request_id!r} cannot be billed: {error}") from error
-        return _Entry(record, bill, line, data, sha256(data))
-
-    def _record(
-        self, served: ServedRequest, request_id: bytes, payees: Payees, seq: int, head: bytes
-    ) -> tuple[LogRecord, Bill]:
-        top_k = payees.top_k(served.influence, TOP_K)
-        weights = [float(one.weight) for one in served.adapters]
-        tokens = Tokens(len(served.prompt_tokens), served.cached_tokens, len(served.completion))
-        attributed = [(payees.address_of[data_id], weight) for data_id, weight in top_k]
-        bill = make_bill(served.request_id, tokens, self.tariff, payees.terms, weights, attributed)
-        by = served.influence
-        measured = (by.method, by.params) if by else (NO_METHOD, NO_PARAMS)
-        record = LogRecord(
-            seq=seq,
-            prev_hash=head,
-            request_id=request_id,
-            model_hash=self._model_hash,
-            adapters=tuple([AdapterEntry(h, w) for h, w in zip(payees.hashes, weights, strict=True)]),
-            datanet_root=payees.root,
-            output_hash=output_hash(self._tokenizer, served.completion),
-            rules_hash=self._documents.rules_hash(*measured),
-            tokens_in=tokens.prompt,
-            cached_tokens=tokens.cached,
-            tokens_out=tokens.generated,
-            fee_gwei=bill.fee_gwei,
-            ts=served.ts,
-            top_k=top_k,
-            residual=WHOLE - sum([weight for _, weight in top_k]),
-        )
-        return record, bill
+    def _count(self, entries: Entries) -> None:
+        """Count what was appended."""
+        for one, bill in zip(entries.facts, entries.bills, strict=True):
+            served, said = one.served, one.repeated
+            self._ids.add(said.request_id)
+            totals = Totals(1, said.tokens_in, said.cached_tokens, said.tokens_out, bill.fee_gwei)
+            self._usage.add(served.ts, served.key_id, served.tenant, one.payees.label, totals)
 
     def _is_due(self) -> bool:
         waited_ms = (time.monotonic() - self._synced_s) * 1000

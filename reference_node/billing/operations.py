@@ -12,14 +12,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from reference_node.billing.hashes import sha256
+from reference_node.billing.hashes import ids_bytes, sha256
 from reference_node.billing.record import LogRecord
 from reference_node.billing.served import ServedAdapter, ServedRequest
 
@@ -46,34 +44,81 @@ def fixed_fields(base_sha256: str, tokenizer_sha256: str, adapters: Sequence[Ser
     return _encode(fields)[1:-1]
 
 
-def operations_line(served: ServedRequest, record: LogRecord, fixed: str, salt: bytes) -> bytes:
+class Repeated(NamedTuple):
+    """What a request's line and its record both say.
+
+    Parameters
+    ----------
+    seq, request_id, tokens_in, cached_tokens, tokens_out, output_hash
+        As in `record.LogRecord`.
+    """
+
+    seq: int
+    request_id: bytes
+    tokens_in: int
+    cached_tokens: int
+    tokens_out: int
+    output_hash: bytes
+
+    @classmethod
+    def of(cls, record: LogRecord) -> Repeated:
+        """Return it of a record."""
+        return cls(
+            record.seq,
+            record.request_id,
+            record.tokens_in,
+            record.cached_tokens,
+            record.tokens_out,
+            record.output_hash,
+        )
+
+    def fields(self) -> dict[str, int | str]:
+        """Return the fields of the line behind its beginning that say it."""
+        return {
+            "prompt_tokens": self.tokens_in,
+            "cached_tokens": self.cached_tokens,
+            "completion_tokens": self.tokens_out,
+            "completion_sha256": self.output_hash.hex(),
+        }
+
+    def beginning(self) -> str:
+        """Return how the line begins; numbers and digits need no encoder, which would take most of the time."""
+        return f'{{"request_id": "{self.request_id.hex()}", "seq": {self.seq}, '
+
+    def text(self) -> str:
+        """Return the rest of it as it stands in the line."""
+        return (
+            f'"prompt_tokens": {self.tokens_in}, "cached_tokens": {self.cached_tokens}, '
+            f'"completion_tokens": {self.tokens_out}, "completion_sha256": "{self.output_hash.hex()}"'
+        )
+
+
+def operations_line(served: ServedRequest, repeated: Repeated, fixed: str, salt: bytes) -> str:
     """Return a request's line.
 
     Parameters
     ----------
-    served, record
-        The request and its record.
+    served, repeated
+        The request, and what its record says too.
     fixed
         `fixed_fields` of its adapters.
     salt
         Random bytes of this request.
     """
-    ids = struct.pack(f">{len(served.prompt_tokens)}I", *served.prompt_tokens)
-    plain = (
-        f'{_beginning(record)}"ts": {record.ts}, "prompt_salt": "{salt.hex()}", '
-        f'"prompt_sha256": "{sha256(salt + ids).hex()}", {_repeated(record)}, '
+    prompt = sha256(salt + ids_bytes(served.prompt_tokens)).hex()
+    sampling, versions = served.sampling, [one.version for one in served.adapters]
+    who = _said(served.key_id, served.tenant, served.finish, sampling.temperature, sampling.top_p)
+    return (
+        f'{repeated.beginning()}"ts": {served.ts}, "prompt_salt": "{salt.hex()}", "prompt_sha256": "{prompt}", '
+        f'{repeated.text()}, "adapter_version": {versions}, "seed": {sampling.seed}, '
+        f'"ttft_ms": {_number(served.ttft_ms)}, "e2e_ms": {_number(served.e2e_ms)}, {who}, {fixed}}}\n'
     )
-    who = _said(served.key_id, served.tenant, served.finish, tuple(served.params().items()))
-    numbers = (
-        f'"adapter_version": {[one.version for one in served.adapters]}, "seed": {served.sampling.seed}, '
-        f'"ttft_ms": {_number(served.ttft_ms)}, "e2e_ms": {_number(served.e2e_ms)}, '
-    )
-    return f"{plain}{numbers}{who}, {fixed}}}\n".encode()
 
 
 @lru_cache(4096)
-def _said(key_id: str, tenant: str, finish: str, params: tuple[tuple[str, float], ...]) -> str:
-    return _encode({"key_id": key_id, "tenant": tenant, "finish": finish, "params": dict(params)})[1:-1]
+def _said(key_id: str, tenant: str, finish: str, temperature: float, top_p: float) -> str:
+    params = {"temperature": temperature, "top_p": top_p}
+    return _encode({"key_id": key_id, "tenant": tenant, "finish": finish, "params": params})[1:-1]
 
 
 def _number(value: float | None) -> str:
@@ -84,22 +129,9 @@ def _number(value: float | None) -> str:
     return repr(float(value))
 
 
-def _beginning(record: LogRecord) -> str:
-    """Return how a record's line begins; numbers and digits need no encoder, which would take most of the time."""
-    return f'{{"request_id": "{record.request_id.hex()}", "seq": {record.seq}, '
-
-
-def _repeated(record: LogRecord) -> str:
-    """Return what a record's line says that the record says too."""
-    return (
-        f'"prompt_tokens": {record.tokens_in}, "cached_tokens": {record.cached_tokens}, '
-        f'"completion_tokens": {record.tokens_out}, "completion_sha256": "{record.output_hash.hex()}"'
-    )
-
-
 def read_operations(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (``file:line``, fields) of every whole line; a line that a crash cut short is left out."""
-    for place, line in _lines(folder):
+    for place, line in operations_lines(folder):
         fields = parse_line(line)
         if fields:
             yield str(place), fields
@@ -114,8 +146,7 @@ def parse_line(line: bytes) -> dict[str, Any]:
     return fields if isinstance(fields, dict) and line.endswith(b"\n") else {}
 
 
-@dataclass(frozen=True, slots=True)
-class LinePlace:
+class LinePlace(NamedTuple):
     """A line of an operations file."""
 
     path: Path
@@ -131,33 +162,33 @@ class OperationsJoin:
 
     Parameters
     ----------
-    folder
-        The log's folder.
+    lines
+        `operations_lines` of the log, or of one of its segments.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._rest = _lines(folder)
+    def __init__(self, lines: Iterator[tuple[LinePlace, bytes]]) -> None:
+        self._rest = lines
         self._next = next(self._rest, None)
 
-    def line_of(self, record: LogRecord) -> tuple[LinePlace, bytes] | None:
+    def line_of(self, repeated: Repeated) -> tuple[LinePlace, bytes] | None:
         """Return the last line of a record and its place, None where there is none.
 
         Lines of requests that a crash kept from being recorded are passed over.
         """
-        beginning, found = _beginning(record).encode(), None
+        beginning, found = repeated.beginning().encode(), None
         while self._next is not None:
             place, line = self._next
             if line.startswith(beginning):
                 found = place, line
-            elif found or _seq_of(line) > record.seq:
+            elif found or _seq_of(line) > repeated.seq:
                 break
             self._next = next(self._rest, None)
         return found
 
 
-def agrees(line: bytes, record: LogRecord) -> bool:
+def agrees(line: bytes, repeated: Repeated) -> bool:
     """Return whether a line is as it was written, where it repeats its record."""
-    return _repeated(record).encode() in line
+    return repeated.text().encode() in line
 
 
 def _seq_of(line: bytes) -> int:
@@ -165,8 +196,15 @@ def _seq_of(line: bytes) -> int:
     return seq if type(seq) is int else -1
 
 
-def _lines(folder: Path) -> Iterator[tuple[LinePlace, bytes]]:
+def operations_lines(folder: Path) -> Iterator[tuple[LinePlace, bytes]]:
+    """Yield all lines of a log's folder, in order."""
     for path in sorted(folder.glob(f"{_PREFIX}*.jsonl")):
+        yield from lines_of(path)
+
+
+def lines_of(path: Path) -> Iterator[tuple[LinePlace, bytes]]:
+    """Yield the lines of an operations file; none where it is gone."""
+    if path.exists():
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 yield LinePlace(path, number), line

@@ -15,20 +15,21 @@ from reference_node.billing.operations import fixed_fields
 from reference_node.billing.served import Influence, ServedAdapter
 from reference_node.billing.terms import Terms, data_ids, payees_by_data
 from reference_node.billing.top_k import TopK, largest
+from reference_node.billing.usage import label_of
 
 REMEMBERED = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Payees:
-    """Who may be paid for a request.
+    """Who may be paid for a request; one that was made again is another one.
 
     Parameters
     ----------
     adapters
         As served; kept because their manifests' identities are part of the key they are remembered by.
-    hashes, terms
-        Their content hashes, 32 bytes each, and their terms.
+    hashes, label, terms
+        Their content hashes, 32 bytes each, what usage names them by, and their terms.
     root
         Root of the statement, 32 bytes.
     data_id_of
@@ -41,6 +42,7 @@ class Payees:
 
     adapters: tuple[ServedAdapter, ...]
     hashes: tuple[bytes, ...]
+    label: str
     terms: tuple[Terms, ...]
     root: bytes
     data_id_of: dict[tuple[str, str, str], bytes]
@@ -103,9 +105,11 @@ class PayeeBook:
         found = self._known.get(key)
         if found is None:
             terms = tuple(Terms.of(one) for one in adapters)
+            hashes = tuple(bytes.fromhex(one.sha256) for one in terms)
             found = Payees(
                 tuple(adapters),
-                tuple(bytes.fromhex(one.sha256) for one in terms),
+                hashes,
+                label_of(hashes),
                 terms,
                 self._keep(terms),
                 data_ids(adapters, terms),

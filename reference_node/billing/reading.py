@@ -110,19 +110,9 @@ class LogReader:
         InputError
             At the first record that does not hold.
         """
-        scan, previous, seen = SegmentScan(self.folder), GENESIS, set[bytes]()
-        for seq, (position, data) in enumerate(scan):
-            record = _checked(position, LogRecord.decode, data)
-            if record.seq != seq:
-                raise damaged(position, "seq", f"is {record.seq}; expected {seq}")
-            if record.prev_hash != previous:
-                message = f"is {record.prev_hash.hex()}; the record before hashes to {previous.hex()}"
-                raise damaged(position, "prev_hash", message)
-            if record.request_id in seen:
-                raise damaged(position, "request_id", f"{record.request_id.hex()} was billed before")
-            seen.add(record.request_id)
-            previous = sha256(data)
-            yield Entry(position, data, record)
+        scan, chain = SegmentScan(self.folder), Chain()
+        for position, data in scan:
+            yield chain.entry(position, data)
         self.torn = scan.torn
 
     def bills(self, first: int = 0) -> Iterator[Billed]:
@@ -133,29 +123,90 @@ class LogReader:
         InputError
             At the first record that does not hold.
         """
-        rules_of, claims_of = lru_cache(256)(self._rules), lru_cache(4096)(self._claims)
+        bills = BillReader(self.folder)
         for entry in self.entries():
-            record, position = entry.record, entry.position
-            if record.seq < first:
-                yield Billed(entry)
-                continue
-            rules, tariff = _checked(position, rules_of, record.rules_hash)
-            claims = _checked(position, claims_of, record.datanet_root)
-            yield Billed(entry, _checked(position, bill_of, record, rules, tariff, claims), tariff, rules)
+            yield Billed(entry) if entry.record.seq < first else bills.billed(entry)
+
+
+@dataclass(slots=True)
+class Chain:
+    """Checks records one after the other: encoding, number, chain, and that no request is billed twice.
+
+    Parameters
+    ----------
+    count, previous
+        Records before the next one, and the hash of the last of them.
+    """
+
+    count: int = 0
+    previous: bytes = GENESIS
+    _seen: set[bytes] = field(default_factory=set)
+
+    def entry(self, position: Position, data: bytes) -> Entry:
+        """Return the next record.
+
+        Raises
+        ------
+        InputError
+            If it does not hold.
+        """
+        record = _checked(position, LogRecord.decode, data)
+        if record.seq != self.count:
+            raise damaged(position, "seq", f"is {record.seq}; expected {self.count}")
+        if record.prev_hash != self.previous:
+            message = f"is {record.prev_hash.hex()}; the record before hashes to {self.previous.hex()}"
+            raise damaged(position, "prev_hash", message)
+        if record.request_id in self._seen:
+            raise billed_before(position, record.request_id)
+        self._seen.add(record.request_id)
+        self.count, self.previous = self.count + 1, sha256(data)
+        return Entry(position, data, record)
+
+
+def billed_before(position: Position, request_id: bytes) -> InputError:
+    """Return the error for a request that a record bills again."""
+    return damaged(position, "request_id", f"{request_id.hex()} was billed before")
+
+
+class BillReader:
+    """Computes bills again from what records name.
+
+    Parameters
+    ----------
+    folder
+        The log's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.rules_of, self.claims_of = lru_cache(256)(self._rules), lru_cache(4096)(self._claims)
+
+    def billed(self, entry: Entry) -> Billed:
+        """Return a record with its bill.
+
+        Raises
+        ------
+        InputError
+            If the bill does not follow.
+        """
+        record, position = entry.record, entry.position
+        rules, tariff = _checked(position, self.rules_of, record.rules_hash)
+        claims = _checked(position, self.claims_of, record.datanet_root)
+        return Billed(entry, _checked(position, bill_of, record, rules, tariff, claims), tariff, rules)
 
     def _rules(self, rules_hash: bytes) -> tuple[Rules, Tariff]:
-        document = _document(rules_path(self.folder, rules_hash), "rules_hash")
+        document = _document(rules_path(self._folder, rules_hash), "rules_hash")
         rules = _rebuilt(lambda: Rules.from_document(document), "rules_hash")
         if rules.digest != rules_hash:
             raise RecordError("rules_hash", f"the rules kept under it hash to {rules.digest.hex()}")
-        path = tariff_path(self.folder, bytes.fromhex(rules.tariff_sha256))
+        path = tariff_path(self._folder, bytes.fromhex(rules.tariff_sha256))
         tariff = _rebuilt(lambda: Tariff.from_document(_document(path, "rules_hash")), "rules_hash")
         if tariff.sha256 != rules.tariff_sha256:
             raise RecordError("rules_hash", f"the tariff that it names hashes to {tariff.sha256}")
         return rules, tariff
 
     def _claims(self, root: bytes) -> Claims:
-        document = _document(statement_path(self.folder, root), "datanet_root")
+        document = _document(statement_path(self._folder, root), "datanet_root")
         terms = _rebuilt(
             lambda: tuple(Terms.from_document(one) for one in document["adapters"]), "datanet_root"
         )

@@ -10,16 +10,18 @@ record before, zeros for the first. They carry no signature; heads of the log ar
 
 from __future__ import annotations
 
+import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cbor2
 
 from models.attribution import WHOLE
 from reference_node.billing import top_k as packing
-from reference_node.billing.hashes import sha256
+from reference_node.billing.hashes import ids_bytes
 
 VERSION = 2
 GENESIS = bytes(32)
@@ -195,7 +197,7 @@ def _values(tree: dict[int, Any]) -> dict[str, Any]:
     return values
 
 
-def output_hash(tokenizer_sha256: str, completion: tuple[int, ...]) -> bytes:
+def output_hash(tokenizer_sha256: str, completion: Sequence[int]) -> bytes:
     """Return SHA-256(tokenizer hash | generated ids as unsigned 32-bit big-endian), 32 bytes.
 
     Parameters
@@ -205,5 +207,11 @@ def output_hash(tokenizer_sha256: str, completion: tuple[int, ...]) -> bytes:
     completion
         Generated token ids.
     """
-    ids = struct.pack(f">{len(completion)}I", *completion)
-    return sha256(bytes.fromhex(tokenizer_sha256 or "0" * 64) + ids)
+    digest = _of_tokenizer(tokenizer_sha256).copy()
+    digest.update(ids_bytes(completion))
+    return digest.digest()
+
+
+@lru_cache(16)
+def _of_tokenizer(tokenizer_sha256: str) -> Any:
+    return hashlib.sha256(bytes.fromhex(tokenizer_sha256 or "0" * 64))

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from models.errors import InputError, Problem
 from reference_node.access.files import sync_folder, write_atomic
@@ -23,10 +24,10 @@ RECORD_BYTES_MAX = 1 << 16
 SEGMENT_BYTES = 64 << 20
 
 _SUFFIX = ".seg"
+_AT_ONCE = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a frame begins: segment file and byte offset."""
 
     path: Path
@@ -90,30 +91,84 @@ class SegmentScan:
         """
         files, count = segment_files(self.folder), 0
         for path in files:
-            if path.name != _name(count):
-                message = f"expected {_name(count)}: a segment is missing, misnamed or lacks records"
-                raise damaged(Position(path, 0), "segment", message)
-            for position, payload in self._frames(path, path is files[-1]):
-                count += 1
-                yield position, payload
+            check_name(path, count)
+            data, offset = path.read_bytes(), 0
+            while payloads := whole_frames(data, offset, _AT_ONCE):
+                for payload in payloads:
+                    yield Position(path, offset), payload
+                    offset += HEADER.size + len(payload)
+                count += len(payloads)
+            self.torn = torn_tail(Position(path, offset), data, is_last=path is files[-1])
 
-    def _frames(self, path: Path, is_last: bool) -> Iterator[tuple[Position, bytes]]:
-        data, offset = path.read_bytes(), 0
-        while offset < len(data):
-            payload = _frame(data, offset)
-            position = Position(path, offset)
-            if payload is None:
-                tail = data[offset:]
-                flipped = flipped_byte(data, offset, RECORD_BYTES_MAX)
-                if flipped is not None:
-                    message = f"a bit of this byte was flipped, in the frame that begins at {offset}"
-                    raise damaged(Position(path, flipped), "frame", message)
-                if not (is_last and _is_torn(tail)):
-                    raise damaged(position, "frame", "length or checksum is wrong: the log was damaged here")
-                self.torn = TornTail(position, tail)
-                return
-            yield position, payload
-            offset += HEADER.size + len(payload)
+
+def first_record(path: Path) -> int:
+    """Return the number that a segment is named after; 0 where its name is none."""
+    return int(path.stem) if path.stem.isdecimal() else 0
+
+
+def check_name(path: Path, count: int) -> None:
+    """Refuse a segment that is not named after the number of records before it.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    if path.name != _name(count):
+        message = f"expected {_name(count)}: a segment is missing, misnamed or lacks records"
+        raise damaged(Position(path, 0), "segment", message)
+
+
+def whole_frames(data: bytes, offset: int, most: int) -> list[bytes]:
+    """Return the payloads of the whole and sound frames from `offset` on, at most so many."""
+    payloads: list[bytes] = []
+    while len(payloads) < most:
+        payload = _frame(data, offset)
+        if payload is None:
+            break
+        payloads.append(payload)
+        offset += HEADER.size + len(payload)
+    return payloads
+
+
+def last_payload(path: Path) -> bytes:
+    """Return the last payload of a segment, found by the lengths of its frames alone; b"" where there is none."""
+    data, offset, last = path.read_bytes(), 0, b""
+    while offset + HEADER.size <= len(data):
+        size, _ = HEADER.unpack_from(data, offset)
+        last = data[offset + HEADER.size : offset + HEADER.size + size]
+        offset += HEADER.size + size
+    return last
+
+
+def torn_tail(position: Position, data: bytes, *, is_last: bool) -> TornTail | None:
+    """Return what a crash left behind the last whole frame of a segment, None where nothing is left.
+
+    Parameters
+    ----------
+    position
+        Where the last whole frame ends.
+    data
+        The segment.
+    is_last
+        Whether it is the last one of its log.
+
+    Raises
+    ------
+    InputError
+        If no crash can have left it, with the byte where one flipped bit explains it.
+    """
+    path, offset = position
+    if offset == len(data):
+        return None
+    flipped = flipped_byte(data, offset, RECORD_BYTES_MAX)
+    if flipped is not None:
+        message = f"a bit of this byte was flipped, in the frame that begins at {offset}"
+        raise damaged(Position(path, flipped), "frame", message)
+    tail = data[offset:]
+    if not (is_last and _is_torn(tail)):
+        raise damaged(position, "frame", "length or checksum is wrong: the log was damaged here")
+    return TornTail(position, tail)
 
 
 class SegmentWriter:

@@ -7,7 +7,7 @@ people and for tariffs. Influence comes as whole numbers: what measured it turne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reference_node.billing.rules import NO_PARAMS
 from reference_node.request import GREEDY, Sampling
@@ -104,7 +104,3 @@ class ServedRequest:
     e2e_ms: float = 0.0
     finish: str = "stop"
     influence: Influence | None = None
-
-    def params(self) -> dict[str, Any]:
-        """Return the sampling parameters that are logged, without the seed."""
-        return {"temperature": self.sampling.temperature, "top_p": self.sampling.top_p}

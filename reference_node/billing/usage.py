@@ -6,13 +6,17 @@ falls in and never leaves a served request out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-from reference_node.billing.record import LogRecord
 
 HOUR_MS = 3_600_000
 BASE = "base"
 """Label of requests without an adapter."""
+
+
+def label_of(adapters: Iterable[bytes]) -> str:
+    """Return what usage names adapters by: their content hashes, joined by + for an ensemble, or `BASE`."""
+    return "+".join(one.hex() for one in adapters) or BASE
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ class Usage:
     total
         All of it.
     by_adapter
-        The same by adapter content hash, `BASE` without one, hashes joined by + for an ensemble.
+        The same by `label_of` adapters.
     since_ms
         Start of the first hour that was counted, Unix milliseconds; 0 for everything.
     """
@@ -69,11 +73,19 @@ class UsageBook:
 
     _sums: dict[tuple[int, str, str, str], Totals] = field(default_factory=dict)
 
-    def add(self, record: LogRecord, key_id: str, tenant: str) -> None:
-        """Count one record."""
-        label = "+".join(one.sha256.hex() for one in record.adapters) or BASE
-        one = Totals(1, record.tokens_in, record.cached_tokens, record.tokens_out, record.fee_gwei)
-        self._sums.setdefault((record.ts // HOUR_MS, key_id, tenant, label), Totals()).add(one)
+    def add(self, ts: int, key_id: str, tenant: str, label: str, one: Totals) -> None:
+        """Count requests of one hour, key, tenant and `label_of` adapters.
+
+        Parameters
+        ----------
+        ts
+            Unix milliseconds, anywhere in the hour.
+        key_id, tenant, label
+            Whose, and by what.
+        one
+            Their sums.
+        """
+        self._sums.setdefault((ts // HOUR_MS, key_id, tenant, label), Totals()).add(one)
 
     def usage(self, key_id: str | None, tenant: str | None, since_ms: int | None) -> Usage:
         """Return the sums of one key, one tenant or everybody; see `BillingLog.usage`."""

@@ -23,6 +23,7 @@ TABLES = (
     ("f1.tier2.tv", "table_by_identity", "fixture one, by identity"),
     ("f2.tier1_over_spans_se", "table", "fixture two, clusters"),
 )
+_THOUSANDS = 100
 
 
 def bench(
@@ -34,7 +35,7 @@ def bench(
         bool, typer.Option("--retrain", help="Train the bank's adapters here, whatever is committed.")
     ] = False,
 ) -> None:
-    """Attribution against retrained truth: quality, share of money mis-paid, noise."""
+    """Attribution against retrained truth: quality and money mis-paid; what copies gain; cost of log and lookups."""
     need_packages("torch")
     from reference_node.attribution.bench.run import attribution_document
     from reference_node.bench.run import stderr_progress
@@ -50,8 +51,8 @@ def text_of(document: dict[str, Any]) -> str:
     figures = {figure["id"]: figure for figure in document["figures"]}
     lines = [f"{'figure':<28}{'value':>10}{'bar':>8}  ok"]
     for name, figure in figures.items():
-        value = "missing" if figure["value"] is None else f"{figure['value']:.3f}"
-        bar = "-" if figure["bar"] is None else f"{figure['bar']:.2f}"
+        value = "missing" if figure["value"] is None else _number(figure["value"], 3)
+        bar = "-" if figure["bar"] is None else _number(figure["bar"], 2)
         verdict = {None: figure["detail"].get("install", ""), True: "yes", False: "NO"}[figure["ok"]]
         lines.append(f"{name:<28}{value:>10}{bar:>8}  {verdict}")
     for name, key, title in TABLES:
@@ -61,3 +62,8 @@ def text_of(document: dict[str, Any]) -> str:
                 cells = (f"{row[measure][0]:.3f} ±{row[measure][1]:.3f}" for measure in MEASURES)
                 lines.append(f"{method:<28}" + "".join(f"{cell:>15}" for cell in cells))
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float, digits: int) -> str:
+    """Return a figure with so many digits behind the point, none where it counts thousands."""
+    return f"{value:,.{0 if abs(value) >= _THOUSANDS else digits}f}"

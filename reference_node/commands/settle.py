@@ -7,6 +7,7 @@ and an audit that finds a fault, leave with 1 and one line that names the place.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -87,6 +88,10 @@ def audit(
     settlement: Annotated[
         Path | None, typer.Option(help="Check this settlement file against the log.")
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Segments that are checked side by side; one per core by default."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute everything in a billing log again; exit 1 and the place of the first fault if it does not hold."""
@@ -97,7 +102,7 @@ def audit(
             raise InputError(f"{path}: there is no such file or folder")
     _check_log(log)
     try:
-        report = run(log, settlement)
+        report = run(log, settlement, processes=processes or os.cpu_count() or 1)
     except InputError as error:
         problem = error.problems[0]
         fault = {"ok": False, "where": problem.where, "field": problem.path, "fault": problem.message}

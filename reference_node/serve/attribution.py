@@ -17,9 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models.attribution import WHOLE
 from reference_node.attribution.attributor import Attributed, Attributor, text_of
 from reference_node.attribution.explain import explain
 from reference_node.billing import ServedAdapter, ServedRequest
+from reference_node.billing.entries import TOP_K
 from reference_node.manifest import AdapterManifest, DataNetShare
 from reference_node.serve.metrics import Metrics
 from reference_node.tokenizer import TextCodec
@@ -163,6 +165,7 @@ class AttributionDesk:
             shown.place(net, contributor) | {"weight": weight}
             for (_, net, contributor), weight in kept.found.influence.weights.items()
         ]
+        recorded = sorted(weights, key=lambda entry: -entry["weight"])[:TOP_K]
         return {
             "object": "attribution",
             "request_id": request_id,
@@ -170,7 +173,8 @@ class AttributionDesk:
             "method": kept.found.influence.method,
             "took_ms": round(kept.took_ms, 3),
             "tokens": [*texts[:-1], texts[-1] + stream.flush()],
-            "weights": sorted(weights, key=lambda entry: -entry["weight"]),
+            "weights": recorded,
+            "residual": WHOLE - sum(entry["weight"] for entry in recorded),
             "methods": {
                 "manifest": shown.shares(),
                 **{

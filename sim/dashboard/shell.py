@@ -92,10 +92,10 @@ def page(title: str, says: str) -> Iterator[None]:
 
 def show_problems(error: InputError) -> None:
     """Show every problem in its own words, ``file:line:column`` first where there is one."""
-    st.error("\n\n".join(_verbatim(str(problem)) for problem in error.problems))
+    st.error("\n\n".join(verbatim(str(problem)) for problem in error.problems))
 
 
-def _verbatim(text: str) -> str:
+def verbatim(text: str) -> str:
     """Return a text as Markdown that shows it as it is."""
     return f"`{text.replace('`', chr(39))}`"
 

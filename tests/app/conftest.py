@@ -13,6 +13,7 @@ pytest.importorskip("plotly")
 
 sys.path.insert(0, str(Path(__file__).parent))
 import small_run
+from fake_node import CLOSED
 from opening import ROOT
 
 
@@ -36,6 +37,7 @@ def folder(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """Return a copy of that folder, which the dashboard reads."""
     shutil.copytree(written, tmp_path / "runs")
     monkeypatch.setenv("OLSIM_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("OLSIM_NODE", CLOSED)
     monkeypatch.chdir(ROOT)
     return tmp_path / "runs"
 
@@ -44,5 +46,6 @@ def folder(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder without runs, which the dashboard reads."""
     monkeypatch.setenv("OLSIM_RUNS", str(tmp_path / "none"))
+    monkeypatch.setenv("OLSIM_NODE", CLOSED)
     monkeypatch.chdir(ROOT)
     return tmp_path / "none"

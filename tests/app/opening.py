@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("", "supply", "fees", "governance", "node", "runs")
+PAGES = ("", "supply", "fees", "governance", "node", "runs", "attribution")
 """Addresses of the pages."""
 
 

@@ -19,7 +19,7 @@ from sim.results.manifest import Manifest
 
 TITLES = {
     "": "Overview", "supply": "Supply and unlocks", "fees": "Fees and payouts", "governance": "Governance",
-    "node": "Node", "runs": "Runs",
+    "node": "Node", "runs": "Runs", "attribution": "Attribution",
 }  # fmt: skip
 PLOTS = {
     "": ["Price"],
@@ -43,6 +43,7 @@ PLOTS = {
         "Tokens demanded and served",
     ],
     "runs": [],
+    "attribution": [],
 }  # fmt: skip
 PROFILE_PLOTS = 3
 
@@ -98,7 +99,7 @@ def test_without_a_run_a_page_says_how_to_make_one(page: str, nothing: Path) -> 
     assert not app.error
     said = words(app)
     assert "There is no" in said
-    if page != "runs":
+    if page not in ("runs", "attribution"):
         assert "olsim run scenarios/baseline.yaml --runs 4" in said
     assert len(plots(app)) == (PROFILE_PLOTS if page == "node" else 0)
 

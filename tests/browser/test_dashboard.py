@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "app"))
+import fake_node
 import small_run
 
 pytest.importorskip("streamlit")
@@ -28,7 +29,7 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-PAGES = {"": 1, "supply": 6, "fees": 12, "governance": 7, "node": 8, "runs": 0}
+PAGES = {"": 1, "supply": 6, "fees": 12, "governance": 7, "node": 8, "runs": 0, "attribution": 0}
 """Address of a page -> how many figures it shows."""
 NAMES = {"": "overview"}
 DRAWN = """count => {
@@ -51,14 +52,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
+def node() -> Iterator[fake_node.FakeNode]:
+    with fake_node.serving() as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path, node: fake_node.FakeNode) -> Iterator[str]:
     """Serve the app as `olsim app` does and return where."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "sim.cli", "app", "--port", str(port)]
     log = (folder / "server.log").open("wb")
-    environment = {**os.environ, "OLSIM_RUNS": str(folder)}
+    environment = {**os.environ, "OLSIM_RUNS": str(folder), "OLSIM_NODE": node.address}
     server = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
     )
@@ -153,3 +160,18 @@ def test_a_scenario_can_be_run_and_looked_at(
     page.wait_for_selector("text=Report of mine", timeout=30_000)
     page.screenshot(path=str(tmp_path / "complete.png"))
     assert page.locator("[data-testid=stException]").count() == 0
+
+
+def test_a_node_is_asked_and_its_answer_explained(address: str, page: sync_api.Page, tmp_path: Path) -> None:
+    page.goto(f"{address}/attribution?run=small")
+    page.get_by_role("textbox", name="Prompt").fill("What helps?")
+    page.get_by_role("button", name="Ask").click()
+    page.wait_for_selector("text=Verified: this request is number 2", timeout=30_000)
+    page.wait_for_function(DRAWN, arg=1, timeout=30_000)
+    spans = page.locator("mark")
+    assert spans.all_inner_texts() == ["Rest and <b>drink1", " tea.3"]
+    assert "(notes, ada & co)" in str(spans.first.get_attribute("title"))
+    assert "rgba(42, 111, 151" in str(spans.first.get_attribute("style"))
+    assert page.locator(".xtick2 text, .xaxislayer-above text", has_text="<i>ben</i>").count() > 0
+    assert page.locator("[data-testid=stException]").count() == 0
+    picture(page, tmp_path / "attribution.png")

@@ -18,8 +18,8 @@ from models.merkle import log_leaf, log_root
 from reference_node.billing import ServedRequest, close_epoch
 from reference_node.billing.audit import audit
 from reference_node.billing.claim import prove_record
+from reference_node.billing.entries import TOP_K
 from reference_node.billing.hashes import sha256
-from reference_node.billing.log import TOP_K
 from reference_node.billing.measure import log_rates, record_bytes
 from reference_node.billing.reading import LogReader, rules_path
 from reference_node.billing.rules import Rules

@@ -105,6 +105,8 @@ def test_a_figure_says_whether_it_is_met():
 
 def test_the_command_prints_tables_or_one_object(figures, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "measure_quality", lambda *_, **__: list(figures.values()))
+    monkeypatch.setattr(run, "measure_costs", lambda *_: [])
+    monkeypatch.setattr(run, "overhead_figures", lambda *_: [])
     document = attribution_document(tmp_path, lambda _: None)
     assert {"bench", "machine", "code_version", "figures"} == document.keys()
     text = text_of(document)

@@ -209,7 +209,7 @@ def test_a_record_names_whose_data_its_answer_rests_on(node: Any) -> None:
     found = node.http.get(f"/v1/attributions/{request_id}").json()
     assert found["request_id"] == request_id
     assert found["method"] == "ef_spans.v1"
-    assert sum(entry["weight"] for entry in found["weights"]) == WHOLE
+    assert sum(entry["weight"] for entry in found["weights"]) + found["residual"] == WHOLE
     assert "".join(found["tokens"]) == done["choices"][0]["text"]
     shares = {entry["contributor"]: entry["share"] for entry in found["methods"]["manifest"]}
     assert shares == {"ana": 0.3, "ben": 0.3, "cid": 0.4}

@@ -65,7 +65,7 @@ def _says_who(found: list[dict], asked: list[dict], rows: list[dict]) -> None:
     documents = {row["id"] for row in rows}
     for one in found:
         assert one["method"] in ("ef_spans.v1", "coalition_bank.v1")
-        assert sum(entry["weight"] for entry in one["weights"]) == WHOLE
+        assert sum(entry["weight"] for entry in one["weights"]) + one["residual"] == WHOLE
         assert {"manifest", "poa_llm", "ef_base", "ef_spans", "coalition_bank"} == set(one["methods"])
         assert one["spans"]
         assert {source["document"] for span in one["spans"] for source in span["sources"]} <= documents

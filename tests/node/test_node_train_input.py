@@ -248,7 +248,7 @@ def test_restrictions_that_say_too_little_are_refused(stated: dict, message: str
     with pytest.raises(InputError, match=message):
         train_adapter(order, quiet=True)
     path.write_text(json.dumps({"towns": STATED}))
-    with pytest.raises(InputError, match="towns: .*unknown key; allowed wards"):
+    with pytest.raises(InputError, match=r"towns: .*unknown key; allowed wards"):
         train_adapter(order, quiet=True)
     path.unlink()
     with pytest.raises(InputError, match="cannot read the restrictions"):

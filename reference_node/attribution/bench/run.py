@@ -16,6 +16,8 @@ from typing import Any
 import torch
 
 import reference_node
+from reference_node.attribution.bench.costs import Sizes, cost_figures
+from reference_node.attribution.bench.overhead import overhead_figures
 from reference_node.attribution.bench.quality import Quality, quality_figures
 from reference_node.attribution.bench.rig import Rig
 from reference_node.attribution.cache import Cache
@@ -68,9 +70,19 @@ def measure_quality(work: Path, progress: Progress, *, retrain: bool = False) ->
     return quality_figures(*measured)
 
 
+def measure_costs(work: Path, progress: Progress, sizes: Sizes | None = None) -> list[dict[str, Any]]:
+    """Measure what attribution costs and return its figures; copies are those of fixture one's contributors."""
+    with open_rig("f1", work) as rig:
+        return cost_figures(rig, work, progress, sizes)
+
+
 def attribution_document(work: Path, progress: Progress, *, retrain: bool = False) -> dict[str, Any]:
     """Run all parts and return the document of `olsim bench attribution --json`."""
+    work.mkdir(parents=True, exist_ok=True)
     figures = measure_quality(work, progress, retrain=retrain)
+    progress("generation and attribution in turn")
+    figures += overhead_figures(work)
+    figures += measure_costs(work, progress)
     return {
         "bench": "attribution",
         "machine": {

@@ -60,7 +60,10 @@ class Span(BaseModel):
 
 
 class AttributionAnswer(BaseModel):
-    """Answer of /v1/attributions; `method` and `weights` are recorded, `methods` stand beside them."""
+    """Answer of /v1/attributions: what is recorded, and all methods beside it.
+
+    The record names the largest weights; `residual` is what they leave of 10^9, paid by the manifest's shares.
+    """
 
     object: Literal["attribution"]
     request_id: str
@@ -69,6 +72,7 @@ class AttributionAnswer(BaseModel):
     took_ms: float
     tokens: list[str]
     weights: list[Weight]
+    residual: int
     methods: dict[str, list[Share]]
     spans: list[Span]
 

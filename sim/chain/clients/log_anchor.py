@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from sim.chain.clients.base import ContractClient
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.chain.backend import Backend, Receipt
 
 
@@ -47,3 +49,19 @@ class LogAnchor(ContractClient):
         """Return the latest head, or None before the first."""
         count = self.head_count()
         return self.head(count - 1) if count else None
+
+    def includes(self, index: int, record: bytes, number: int, path: Sequence[bytes]) -> bool:
+        """Return whether a record is entry `number` of the log under head `index`.
+
+        Parameters
+        ----------
+        index
+            Of the head, from 0.
+        record
+            The record's bytes.
+        number
+            Of the record, from 0.
+        path
+            Siblings, 32 bytes each, from the leaf upwards (`models.merkle.inclusion_proof`).
+        """
+        return bool(self.read("includes", index, record, number, list(path)))

@@ -11,6 +11,8 @@ import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
  *
  * NOTE: a head of the same size and root may be anchored again; it says that the log did not grow since.
  *
+ * NOTE: that an entry is in the log is shown to anybody, contracts among them, by `includes`.
+ *
  * WARNING: the contract sees roots, not entries. That a head extends the one before it, nothing altered or left out,
  * is shown by a consistency proof between their sizes, which auditors have to ask the log for.
  */
@@ -71,5 +73,33 @@ contract LogAnchor is AccessControl {
     /// @dev The latest head; all zeros before the first.
     function latest() external view returns (Head memory empty) {
         return _heads.length == 0 ? empty : head(_heads.length - 1);
+    }
+
+    /**
+     * @dev Whether `record` is entry number `index`, from 0, of the log under head `headIndex`: RFC 9162, 2.1.3.2, as
+     * `models/merkle.py` has it. A leaf is hashed behind 0x00 and a node behind 0x01, so neither passes for the other.
+     * `path` has the siblings from the leaf upwards; one of another length than the tree's gives false.
+     */
+    function includes(uint256 headIndex, bytes calldata record, uint64 index, bytes32[] calldata path)
+        external
+        view
+        returns (bool)
+    {
+        Head memory head_ = head(headIndex);
+        if (index >= head_.size) return false;
+        uint64 first = index;
+        uint64 last = head_.size - 1;
+        bytes32 node = sha256(bytes.concat(hex"00", record));
+        for (uint256 i = 0; i < path.length; ++i) {
+            if (last == 0) return false;
+            if (first & 1 == 1 || first == last) {
+                node = sha256(bytes.concat(hex"01", path[i], node));
+                while (first != 0 && first & 1 == 0) (first, last) = (first >> 1, last >> 1);
+            } else {
+                node = sha256(bytes.concat(hex"01", node, path[i]));
+            }
+            (first, last) = (first >> 1, last >> 1);
+        }
+        return last == 0 && node == head_.root;
     }
 }
