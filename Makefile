@@ -77,7 +77,7 @@ $(VENV)/.stamp-setup: $(PACKAGES) | $(BIN)/python
 # torch comes in a command of its own: on a machine that holds a build of this version already, pip leaves it alone.
 $(VENV)/.stamp-setup-all: $(VENV)/.stamp-setup
 	$(PIP) $(TORCH)
-	$(PIP) --editable '.[chain,app,node,cadcad,dev]'
+	$(PIP) --editable '.[chain,app,node,cadcad,peers,dev]'
 	@touch $@
 
 # Triton's interpreter needs an older numpy than the rest; torch in a command of its own, as above.

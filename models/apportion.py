@@ -8,7 +8,7 @@ Weights that are all 0 divide nothing: every part is 0 and the caller keeps the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from models.exact import LARGEST_DIVISOR, mul_div_reduced
 
 Ints = NDArray[np.int64]
+Divide = Callable[[Ints | int, Ints], Ints]
+"""A way to divide by largest remainder: `apportion`, or what is held equal to it."""
 
 _FEW = 48
 """Up to this many payees one stable sort of all rows is faster than a selection row by row."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.apportion import apportion
+from models.apportion import Divide, apportion
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -63,13 +63,15 @@ def cluster_values(scores: Floats, clusters: Ints, duplicates: Bools, floor: Flo
     return np.asarray(np.maximum(sums - level, 0.0))
 
 
-def integer_weights(values: Floats) -> Ints:
+def integer_weights(values: Floats, divide: Divide = apportion) -> Ints:
     """Return integer weights that sum to 10^9 in every row with a positive value, and zeros in the others.
 
     Parameters
     ----------
     values
         Values `(rows, payees)`, 0 or more and finite.
+    divide
+        How amounts are divided.
 
     Returns
     -------
@@ -92,7 +94,7 @@ def integer_weights(values: Floats) -> Ints:
         raise ValueError("values must be finite and 0 or more")
     top = values.max(axis=1, initial=0.0)[:, None]
     scaled = np.floor(values / np.where(top > 0, top, 1.0) * _FINE).astype(np.int64)
-    return apportion(WHOLE, scaled)
+    return divide(WHOLE, scaled)
 
 
 def mixed_weights(pots: Ints, weights: Ints) -> Ints:
@@ -112,15 +114,28 @@ def mixed_weights(pots: Ints, weights: Ints) -> Ints:
         pot holds anything, all classes count alike. A class in which nobody has a weight leaves its part to
         the others.
     """
-    empty = pots.sum(axis=1, keepdims=True) == 0
-    parts = apportion(_MIX, np.where(empty, 1, pots))
+    parts = class_parts(pots)
     mixed = parts[:, 0, None] * weights[:, 0]
     for k in range(1, pots.shape[1]):
         mixed += parts[:, k, None] * weights[:, k]
     return np.asarray(mixed)
 
 
-def payouts(pot: Ints | int, weights: Ints) -> tuple[Ints, Ints]:
+def class_parts(pots: Ints, divide: Divide = apportion) -> Ints:
+    """Return each class's part of the money in 2^20ths, alike where no pot holds anything, `(runs, classes)`.
+
+    Parameters
+    ----------
+    pots
+        Gwei of each query class, `(runs, classes)`, 0 or more.
+    divide
+        How amounts are divided.
+    """
+    empty = pots.sum(axis=1, keepdims=True) == 0
+    return divide(_MIX, np.where(empty, 1, pots))
+
+
+def payouts(pot: Ints | int, weights: Ints, divide: Divide = apportion) -> tuple[Ints, Ints]:
     """Divide a pot by integer weights.
 
     Parameters
@@ -129,6 +144,8 @@ def payouts(pot: Ints | int, weights: Ints) -> tuple[Ints, Ints]:
         Gwei `(runs,)`.
     weights
         int64 `(runs, payees)`, 0 or more.
+    divide
+        How amounts are divided.
 
     Returns
     -------
@@ -141,7 +158,7 @@ def payouts(pot: Ints | int, weights: Ints) -> tuple[Ints, Ints]:
     >>> paid.tolist(), left.tolist()
     ([[125000000, 375000000]], [0])
     """
-    paid = apportion(pot, weights)
+    paid = divide(pot, weights)
     return paid, np.broadcast_to(np.asarray(pot, np.int64), paid.shape[:1]) - paid.sum(axis=1)
 
 

@@ -139,15 +139,20 @@ def clearing_price(x: int, y: int, sell: int, buy_usd: int, fee_bps: int = 0) ->
     >>> clearing_price(1000, 1000, sell=1000, buy_usd=0)
     Fraction(1, 2)
     """
+    return Fraction(*_price(x, y, sell, buy_usd, fee_bps))
+
+
+def _price(x: int, y: int, sell: int, buy_usd: int, fee_bps: int) -> tuple[int, int]:
+    """Return numerator and denominator of `clearing_price`, not in lowest terms."""
     _check_pool(x, y, fee_bps)
     if sell < 0 or buy_usd < 0:
         raise ValueError(f"orders {sell} and {buy_usd} must be 0 or more")
     g = BPS - fee_bps
     if buy_usd * x * g > sell * y * BPS:
-        return Fraction(BPS * y + g * buy_usd, g * (x + sell))
+        return BPS * y + g * buy_usd, g * (x + sell)
     if buy_usd * x * BPS < sell * g * y:
-        return Fraction(g * (y + buy_usd), BPS * x + g * sell)
-    return Fraction(buy_usd, sell) if sell else Fraction(y, x)
+        return g * (y + buy_usd), BPS * x + g * sell
+    return (buy_usd, sell) if sell else (y, x)
 
 
 def clear_batch(
@@ -204,8 +209,7 @@ def clear_batch(
 
 def _clear(x: int, y: int, sell: int, buy_usd: int, fee_bps: int) -> tuple[float, int, int]:
     """Return (price in micro-USD per unit, tokens to buyers, micro-USD to sellers) of one run."""
-    price = clearing_price(x, y, sell, buy_usd, fee_bps)
-    over, under = price.numerator, price.denominator
+    over, under = _price(x, y, sell, buy_usd, fee_bps)
     return over / under, buy_usd * under // over, sell * over // under
 
 

@@ -1,12 +1,14 @@
-"""Queueing: waits at a utilisation, overload of a day, quantiles over several queues.
+"""Queueing: waits in order of arrival, waits at a utilisation, overload of a day, quantiles over several queues.
 
-Rules decided here: waits interpolate as log-wait against 1/(1-rho); overload is a fluid backlog with a bounded
-queue; what users of several queues see together is the mixture of their distributions, never an average of their
-quantiles. Everything is pure and returns float64.
+Rules decided here: in a first-come, first-served queue each job takes the server that is free first; waits
+interpolate as log-wait against 1/(1-rho); overload is a fluid backlog with a bounded queue; what users of several
+queues see together is the mixture of their distributions, never an average of their quantiles. Everything is pure and
+returns float64.
 """
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +34,38 @@ class Overload:
 
 def _f(value: ArrayLike) -> FloatArray:
     return np.asarray(value, dtype=np.float64)
+
+
+def fcfs_waits(arrival_s: ArrayLike, service_s: ArrayLike, servers: int) -> FloatArray:
+    """Return each job's wait in a first-come, first-served queue (recursion of Kiefer and Wolfowitz, 1955).
+
+    Parameters
+    ----------
+    arrival_s, service_s
+        Moments of arrival, not falling, and time in service, in seconds, shape (jobs,).
+    servers
+        Equal servers behind the one queue, all free at the start.
+
+    Raises
+    ------
+    ValueError
+        Where there is no server, or a job comes before the one ahead of it.
+
+    Examples
+    --------
+    >>> fcfs_waits([0.0, 1.0, 1.0, 2.0], [4.0, 2.0, 1.0, 1.0], 2).tolist()
+    [0.0, 0.0, 2.0, 2.0]
+    """
+    arrivals, services = _f(arrival_s), _f(service_s)
+    if servers < 1 or np.any(np.diff(arrivals) < 0.0):
+        raise ValueError(f"servers {servers} must be 1 or more and arrivals must not fall")
+    free = [-np.inf] * servers
+    waits = np.empty(arrivals.shape)
+    for job, (arrival, service) in enumerate(zip(arrivals.tolist(), services.tolist(), strict=True)):
+        start = max(arrival, free[0])
+        waits[job] = start - arrival
+        heapq.heapreplace(free, start + service)
+    return waits
 
 
 def interpolate_wait(rho: ArrayLike, grid: FloatArray, waits: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ wei are Python integers (they need more than 64 bits).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,36 @@ class BatchResult:
         """Return a table by its name, a key of `TABLES`."""
         columns: Columns = getattr(self, name)
         return columns
+
+
+def merged(parts: Sequence[BatchResult], positions: NDArray[np.int64]) -> BatchResult:
+    """Return the results of parts of a batch as one.
+
+    Parameters
+    ----------
+    parts
+        Results, of which at most one executed a chain.
+    positions
+        Position in the batch of every run, in the order of the parts, int64 (runs,).
+    """
+    order = np.argsort(positions)
+    metrics = {
+        name: np.concatenate([part.metrics[name] for part in parts])[order] for name in parts[0].metrics
+    }
+    tables = {
+        table: {
+            column: [value for part in parts for value in part.table(table).get(column, [])]
+            for column in dict.fromkeys(name for part in parts for name in part.table(table))
+        }
+        for table in TABLES
+    }
+    return BatchResult(
+        runs=np.concatenate([part.runs for part in parts])[order],
+        metrics=metrics,
+        residual_gwei=max(part.residual_gwei for part in parts),
+        chain_summary=next((part.chain_summary for part in parts if part.chain_summary), None),
+        **tables,
+    )
 
 
 def _check(table: str, given: Columns, columns: Mapping[str, str]) -> None:

@@ -21,6 +21,7 @@ from sim.economy import Economy
 from sim.governed_columns import GovernedColumns
 from sim.initial import fill_accounts
 from sim.journal import Journal
+from sim.priors import INFLOW, draw_numbers, governed_draws
 from sim.shares import even_weights, lognormal_weights
 from sim.states.governance import begin_state as begin_governance
 from sim.states.holding import BridgeState, HoldingState, MarketState
@@ -59,7 +60,8 @@ def begin_world(economy: Economy, runs: Int, witness: int | None = None) -> Worl
         earned=np.zeros((len(runs), economy.layout.agents), np.int64), dust=np.zeros(len(runs), np.int64),
         income=np.zeros((len(runs), economy.layout.agents), np.int64),
         price_usd=np.full(len(runs), float(economy.scenario.market.open_price.value)),
-        governed=GovernedColumns.begin(len(runs)), market=market, bridge=_bridge(economy, runs),
+        governed=GovernedColumns.begin(len(runs), governed_draws(economy, runs)), market=market,
+        bridge=_bridge(economy, runs),
         holding=_holding(economy, runs), usage=begin_usage(economy, runs), governance=begin_governance(economy, runs),
         record=RecordState.begin(len(runs), economy.days),
     )  # fmt: skip
@@ -95,8 +97,7 @@ def _inflow(economy: Economy, runs: Int) -> Float:
     parameter = economy.scenario.market.outside_net_inflow
     if parameter.prior is None:
         return np.full(len(runs), float(parameter.value))
-    u = draws.uniform(economy.seed, Decision.PRIOR, runs, 0, "world", 1)[:, 0]
-    return parameter.prior.quantile(u)
+    return draw_numbers(economy.seed, INFLOW, parameter, runs)
 
 
 def _bridge(economy: Economy, runs: Int) -> BridgeState:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from enum import Enum
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.kernels import normal as normals
 from sim.kernels import philox
 
 CLASS_CODES = {
@@ -82,9 +84,56 @@ class Decision(Enum):
     CONTRIBUTOR_LEAVE = (18, 1)
     BUILDER_JOIN = (18, 2)
     ATTRIBUTION_SHARES = (18, 3)
+    # OTE-1, the benchmark of engines
+    OTE1_VOTE = (40, 0)
+    OTE1_SELL = (40, 1)
 
 
 _NORMAL = NormalDist()
+
+
+class Key(NamedTuple):
+    """Key and counter of a day's blocks for a class, all uint64, as kernels that draw take them.
+
+    Parameters
+    ----------
+    seed, stream, day, agent
+        Seed, stream of the decisions, day, and agent word of the first agent.
+    runs
+        Run numbers, (runs,).
+    """
+
+    seed: np.uint64
+    stream: np.uint64
+    runs: NDArray[np.uint64]
+    day: np.uint64
+    agent: np.uint64
+
+
+def key(
+    seed: int, decision: Decision, runs: NDArray[np.int64], day: int, agent_class: str, first: int = 0
+) -> Key:
+    """Return the key of the blocks in which a decision has its word.
+
+    Parameters are those of `words`.
+    """
+    u64 = np.uint64
+    agent = (CLASS_CODES[agent_class] << 24) | first
+    return Key(u64(seed), u64(decision.value[0]), runs.astype(u64), u64(day), u64(agent))
+
+
+def below(chance: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return the word from which on a draw is not below a chance: ``uniform < chance`` where ``word < below(chance)``.
+
+    Exact: the uniform of a word is (word + 1/2) / 2^32, and for chances from 2^-33 on neither the scaling nor taking
+    1/2 away rounds; a smaller chance is below every uniform.
+
+    Parameters
+    ----------
+    chance
+        Any shape.
+    """
+    return np.maximum(np.ceil(np.asarray(chance) * 2.0**32 - 0.5), 0.0).astype(np.uint64)
 
 
 def words(
@@ -118,11 +167,10 @@ def words(
     numpy.ndarray
         uint32 (runs, count).
     """
-    stream, word = decision.value
     out = philox.new_words(len(runs), count)
-    agent = (CLASS_CODES[agent_class] << 24) | first
-    u64 = np.uint64
-    philox.philox_words(u64(seed), u64(stream), runs.astype(u64), u64(day), u64(agent), u64(word), out)
+    philox.philox_words(
+        *key(seed, decision, runs, day, agent_class, first), np.uint64(decision.value[1]), out
+    )
     return out
 
 
@@ -157,7 +205,22 @@ def normal(
     Parameters are those of `words`.
     """
     u = uniform(seed, decision, runs, day, agent_class, count, first)
-    return np.array([_NORMAL.inv_cdf(x) for x in u.ravel()]).reshape(u.shape)
+    return inverse_normal(u.ravel()).reshape(u.shape)
+
+
+def inverse_normal(u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standard normals at distribution values, float64 (draws,), as `NormalDist.inv_cdf` does.
+
+    Parameters
+    ----------
+    u
+        Values between 0 and 1, both excluded, (draws,).
+    """
+    out, complete = normals.centre(u)
+    if not complete:
+        for i in np.flatnonzero(np.abs(u - 0.5) > normals.CENTRE).tolist():
+            out[i] = _NORMAL.inv_cdf(u[i].item())
+    return out
 
 
 def philox_reference(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -19,11 +19,12 @@ from models.calendar import add_months, month_index, month_position
 from models.errors import InputError, Problem
 from models.vesting import Schedule, vested_on, vested_path
 from sim.accounts import AGENT_CLASSES, BUCKET_ROLES
-from sim.batch import TABLES, BatchResult
+from sim.batch import TABLES, BatchResult, merged
 from sim.begin import begin_world
 from sim.clock import Hooks, run_days
 from sim.economy import Economy
 from sim.fleet import fleet_of
+from sim.priors import worlds_of
 from sim.scenario.opening import read_opening
 from sim.schedules import schedules_of
 from sim.world import Layout, World
@@ -53,8 +54,8 @@ def build_economy(scenario: Scenario, agents: int | None = None, days: int | Non
     Raises
     ------
     InputError
-        If a bucket has no role in the simulation, an input is uncertain that the engine cannot draw yet, or the
-        population is too small for the classes or for the proposal's proposer.
+        If a bucket has no role in the simulation, or the population is too small for the classes or for the
+        proposal's proposer.
     """
     last = scenario.days if days is None else days
     counts = population(scenario, agents)
@@ -111,15 +112,6 @@ def _refuse_unknown(scenario: Scenario, counts: dict[str, int]) -> None:
         )
         for name, bucket in scenario.token.buckets.items()
         if bucket.role not in BUCKET_ROLES
-    ]
-    problems += [
-        Problem(
-            "a prior is drawn for market.outside_net_inflow alone; give this parameter a value",
-            path,
-            str(p.place),
-        )
-        for path, p in scenario.parameters()
-        if p.prior is not None and path != "market.outside_net_inflow"
     ]
     proposer = scenario.proposal.proposer if scenario.proposal else None
     if proposer is not None and proposer.rank > counts[proposer.class_]:
@@ -204,7 +196,7 @@ def run_batch(
     chain
         The chains on which the witness run is executed, or None.
     on_day
-        Called with each day that ended.
+        Called with each day that ended; where runs live one after the other, with the day that the whole has reached.
 
     Returns
     -------
@@ -216,10 +208,26 @@ def run_batch(
     sim.identities.IdentityBroken, sim.chain.witness.ReconciliationError
         If money is out of place.
     """
-    world = begin_world(economy, runs, witness)
-    services = chain.begin(world, economy) if chain is not None else None
-    run_days(world, economy, services, Hooks(on_day))
-    return result_of(world, chain)
+    runs = np.asarray(runs, np.int64)
+    worlds = worlds_of(economy, runs)
+    results = []
+    for index, (drawn, positions) in enumerate(worlds):
+        members = runs[positions]
+        here = chain if witness in members else None
+        world = begin_world(drawn, members, witness if witness in members else None)
+        services = here.begin(world, drawn) if here is not None else None
+        run_days(world, drawn, services, Hooks(_shared(on_day, index, len(worlds), drawn.days)))
+        results.append(result_of(world, here))
+    return results[0] if len(results) == 1 else merged(results, np.concatenate([p for _, p in worlds]))
+
+
+def _shared(
+    on_day: Callable[[int], None] | None, index: int, parts: int, days: int
+) -> Callable[[int], None] | None:
+    """Return the progress of one of `parts` that live one after the other, as days of the whole."""
+    if on_day is None or parts == 1:
+        return on_day
+    return lambda day: on_day((index * (days + 1) + day + 1) // parts - 1)
 
 
 def result_of(world: World, chain: Witness | None = None) -> BatchResult:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.ledger import Int, at, move
+from sim.ledger import Int, at, move, move_some
+from sim.picks import Picks
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -57,3 +58,20 @@ def charge(
     wallets = world.agent_balance("wallet.l2", agent_class)
     paid = np.minimum(owed, wallets if within is None else wallets[:, within])
     move(world, "C2", at("wallet.l2", agent_class), at("gas_vault"), paid, within)
+
+
+def charge_some(
+    world: World, economy: Economy, agent_class: str, action: str, where: Int, count: Int | int = 1
+) -> None:
+    """Take the fee of actions from few agents' ``wallet.l2``; other parameters are those of `charge`.
+
+    Parameters
+    ----------
+    where
+        Flat index of each agent into (runs, agents), int64 (entries,), no agent twice.
+    count
+        Actions of each, int64 (entries,) or one number for all.
+    """
+    wallets = world.agent_balance("wallet.l2").reshape(-1)
+    paid = np.minimum(count * np.int64(fee(economy, action)), wallets[where])
+    move_some(world, "C2", at("wallet.l2", agent_class), at("gas_vault"), Picks(where, paid))

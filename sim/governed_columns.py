@@ -7,7 +7,8 @@ Before a parameter's first date its columns hold `OFF`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -35,14 +36,28 @@ class GovernedColumns:
     ----------
     values
         int64 (runs, columns).
+    dates
+        Dates on which some value begins, once the first day is known.
+    drawn
+        Uncertain parameters: path -> encoded values of every run.
     """
 
     values: Int
+    dates: frozenset[date] | None = None
+    drawn: Mapping[str, Int] = field(default_factory=dict)
 
     @classmethod
-    def begin(cls, runs: int) -> GovernedColumns:
-        """Return columns that are all off."""
-        return cls(np.full((runs, len(_COLUMNS)), OFF, np.int64))
+    def begin(cls, runs: int, drawn: Mapping[str, Int] | None = None) -> GovernedColumns:
+        """Return columns that are all off.
+
+        Parameters
+        ----------
+        runs
+            Number of runs.
+        drawn
+            Path of an uncertain parameter -> what each run draws of it, encoded, int64 (runs, columns of the path).
+        """
+        return cls(np.full((runs, len(_COLUMNS)), OFF, np.int64), drawn=drawn or {})
 
     def read(self, column: str) -> Int:
         """Return a column (runs,), such as ``fees.platform`` or ``fees.split.model``, in its encoded unit.
@@ -61,12 +76,19 @@ class GovernedColumns:
 
     def apply_dates(self, scenario: Scenario, day: date, first: bool) -> None:
         """Write the dated values that begin on `day`; on the first day, the values that hold on it."""
+        if self.dates is None:
+            values = [value for path in GOVERNED for value in _leaf(scenario, path).values]
+            self.dates = frozenset(start for start, _ in values)
+        if not first and day not in self.dates:
+            return
         everyone = np.ones(len(self.values), bool)
         for path, governed in GOVERNED.items():
             parameter = _leaf(scenario, path)
             begins = first or any(start == day for start, _ in parameter.values)
             value = parameter.on(day) if begins else None
-            if value is not None:
+            if value is not None and path in self.drawn:
+                self.values[:, [_COLUMNS[name] for name in governed.columns]] = self.drawn[path]
+            elif value is not None:
                 self.write(path, governed.encode(value), everyone)
 
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.accounts import AGENT_ACCOUNTS, BUCKET_ROLES, WORLD_ACCOUNTS, Account, Chain
+from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, BUCKET_ROLES, WORLD_ACCOUNTS, Account, Chain
 from sim.kernels import sums as sum_kernels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sim.economy import Economy
     from sim.world import World
 
@@ -26,13 +28,39 @@ class IdentityBroken(RuntimeError):  # noqa: N818 - named after what happened
     """An identity does not hold; the text names identity, account, day, run and residual."""
 
 
+CHAINS = (Chain.L1, Chain.L2, Chain.ESCROW)
+
+
+def by_chain(accounts: Sequence[Account]) -> Int:
+    """Return on which of `CHAINS` each account lies, 1 or 0, int64 (accounts, chains)."""
+    return np.array([[account.chain is chain for chain in CHAINS] for account in accounts], np.int64)
+
+
+WORLD_BY_CHAIN, AGENT_BY_CHAIN = by_chain(WORLD_ACCOUNTS), by_chain(AGENT_ACCOUNTS)
+
+_WRAPPED = ACCOUNTS["wrapped"].index
+_VESTING = [ACCOUNTS[f"vesting.{role}"].index for role in BUCKET_ROLES]
+
+IDENTITIES = (
+    ("1 (cap = sum of accounts)", "all accounts"),
+    ("2 (cap - burned.l1 = L1 + escrow)", "L1 accounts"),
+    *(("6 (vesting = allocation - vested)", f"vesting.{role}") for role in BUCKET_ROLES),
+    ("7 (clearing = 0)", "clearing"),
+    ("5 (distributor = earned + dust)", "distributor"),
+    ("4 (GOPEN supply = wrapped)", "wrapped"),
+    ("3 (escrow mirror)", "escrow"),
+)
+"""Identities that say that a difference is 0 in every run, in the order in which they are checked, and the account
+that is named."""
+
+
 def check(world: World, economy: Economy) -> None:
     """Check all identities of the day.
 
     Parameters
     ----------
     world
-        The world at the end of its day.
+        The world at the end of its day; what its agents' accounts add up to is left for the record.
     economy
         Its static data: cap and vested paths.
 
@@ -41,42 +69,51 @@ def check(world: World, economy: Economy) -> None:
     IdentityBroken
         At the first identity that fails.
     """
-    agent_totals, least = totals(world)
+    agent_totals, least, weighted = _read(world)
     _same_as_journal(world, agent_totals)
     _require_none_negative(world, least)
-    _require(world, "1 (cap = sum of accounts)", "all accounts", residual(world, economy, agent_totals))
-    burned_l1 = world.world_balance("burned.l1")
-    l1 = _chain_total(world, agent_totals, Chain.L1) - burned_l1
-    escrow = escrow_of(world, agent_totals)
-    cap = economy.minted
-    _require(world, "2 (cap - burned.l1 = L1 + escrow)", "L1 accounts", cap - burned_l1 - l1 - escrow)
-    for role in BUCKET_ROLES:
-        path = economy.vested[role]
-        left = path[-1] - path[world.day] + economy.unvested_after[role]
-        _require(
-            world,
-            "6 (vesting = allocation - vested)",
-            f"vesting.{role}",
-            world.world_balance(f"vesting.{role}") - left,
-        )
-    _require(world, "7 (clearing = 0)", "clearing", world.world_balance("clearing"))
-    owed = world.earned.sum(axis=1) + world.dust
-    _require(
-        world, "5 (distributor = earned + dust)", "distributor", world.world_balance("distributor") - owed
-    )
-    gopen = world.holding.gopen_supply
-    wrapped = agent_totals[:, _index("wrapped")]
-    _require(world, "4 (GOPEN supply = wrapped)", "wrapped", gopen - wrapped)
-    _require(world, "3 (escrow mirror)", "escrow", world.bridge.escrow - escrow)
-    _require_same_agents(world)
+    differences = _differences(world, economy, agent_totals)
+    if differences.any():
+        for (identity, account), difference in zip(IDENTITIES, differences, strict=True):
+            _require(world, identity, account, difference)
+    _require_same_agents(world, weighted)
+    world.audited = agent_totals
 
 
 def totals(world: World) -> tuple[Int, Int]:
     """Return sums and least balances of the agent accounts, each int64 (runs, accounts)."""
-    shape = (world.count, len(AGENT_ACCOUNTS))
-    sums, least = np.empty(shape, np.int64), np.empty(shape, np.int64)
-    sum_kernels.row_totals(world.holdings, sums, least)
+    sums, least, _ = _read(world)
     return sums, least
+
+
+def _read(world: World) -> tuple[Int, Int, Int]:
+    """Return sums, least balances and weighted sums of the agent accounts as they are, int64 (runs, accounts)."""
+    shape = (world.count, len(AGENT_ACCOUNTS))
+    sums, least, weighted = (np.empty(shape, np.int64) for _ in range(3))
+    sum_kernels.audit(world.holdings, world.layout.checksum_weights, sums, least, weighted)
+    return sums, least, weighted
+
+
+def _differences(world: World, economy: Economy, agent_totals: Int) -> Int:
+    """Return by how much each of `IDENTITIES` is off, int64 (identities, runs)."""
+    out = np.empty((len(IDENTITIES), world.count), np.int64)
+    burned_l1, cap = world.world_balance("burned.l1"), economy.minted
+    l1, l2, transit = _by_chain(world, agent_totals)
+    escrow = l2 + transit
+    out[0] = residual(world, economy, agent_totals)
+    out[1] = cap - burned_l1 - (l1 - burned_l1) - escrow
+    left = [
+        int(economy.vested[role][-1]) - int(economy.vested[role][world.day]) + economy.unvested_after[role]
+        for role in BUCKET_ROLES
+    ]
+    out[2:-4] = (world.balances[:, _VESTING] - np.array(left, np.int64)).T
+    out[-4] = world.world_balance("clearing")
+    earned = np.empty(world.count, np.int64)
+    sum_kernels.rows(world.earned, earned)
+    out[-3] = world.world_balance("distributor") - earned - world.dust
+    out[-2] = world.holding.gopen_supply - agent_totals[:, _WRAPPED]
+    out[-1] = world.bridge.escrow - escrow
+    return out
 
 
 def residual(world: World, economy: Economy, agent_totals: Int) -> Int:
@@ -86,17 +123,13 @@ def residual(world: World, economy: Economy, agent_totals: Int) -> Int:
 
 def escrow_of(world: World, agent_totals: Int) -> Int:
     """Return what the bridge must hold on L1: L2 accounts, L2 burns and both transits, int64 (runs,)."""
-    return _chain_total(world, agent_totals, Chain.L2) + _chain_total(world, agent_totals, Chain.ESCROW)
+    _, l2, transit = _by_chain(world, agent_totals)
+    return np.asarray(l2 + transit)
 
 
-def _index(name: str) -> int:
-    return next(a.index for a in AGENT_ACCOUNTS if a.name == name)
-
-
-def _chain_total(world: World, agent_totals: Int, chain: Chain) -> Int:
-    per_world = world.balances[:, [a.index for a in WORLD_ACCOUNTS if a.chain is chain]].sum(axis=1)
-    per_agent = agent_totals[:, [a.index for a in AGENT_ACCOUNTS if a.chain is chain]].sum(axis=1)
-    return np.asarray(per_world + per_agent, np.int64)
+def _by_chain(world: World, agent_totals: Int) -> Int:
+    """Return what lies on each of `CHAINS`, int64 (chains, runs)."""
+    return np.asarray((world.balances @ WORLD_BY_CHAIN + agent_totals @ AGENT_BY_CHAIN).T)
 
 
 def _same_as_journal(world: World, agent_totals: Int) -> None:
@@ -112,9 +145,9 @@ def _same_as_journal(world: World, agent_totals: Int) -> None:
             )
 
 
-def _require_same_agents(world: World) -> None:
+def _require_same_agents(world: World, weighted: Int) -> None:
     """Find money that moved between agents of one account: their sum is right, their weighted sum is not."""
-    wrong = world.checksum_of_holdings() != world.checksum
+    wrong = weighted != world.checksum
     if wrong.any():
         row, column = (int(i) for i in np.argwhere(wrong)[0])
         raise IdentityBroken(

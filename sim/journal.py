@@ -8,12 +8,14 @@ nothing else, says what each account should hold.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.accounts import ACCOUNTS
+from sim.accounts import ACCOUNTS, Account
+from sim.kernels import moves as kernel
 
 if TYPE_CHECKING:
     from sim.world import World
@@ -108,8 +110,15 @@ class Journal:
         key = (flow, source, target)
         known = self.today.get(key)
         self.today[key] = per_run.copy() if known is None else known + per_run
-        _expect(world, source, -per_run)
-        _expect(world, target, per_run)
+        from_, to = _account(source), _account(target)
+        assert to is not None
+        kernel.book(
+            _book(world, from_ or to),
+            -1 if from_ is None else from_.index,
+            _book(world, to),
+            to.index,
+            per_run,
+        )
         if self.witness_row is None or not per_run[self.witness_row]:
             return
         of_source, of_target = (parts if "/" in label else None for label in (source, target))
@@ -120,9 +129,11 @@ class Journal:
         )
 
 
-def _expect(world: World, label: str, change: Int) -> None:
-    account = ACCOUNTS.get(label.partition("/")[0])
-    if account is None:  # the mint is no account
-        return
-    book = world.expected_agent if account.per_agent else world.expected_world
-    book[:, account.index] += change
+@cache
+def _account(label: str) -> Account | None:
+    """Return the account of a label, None for the mint, which is none."""
+    return ACCOUNTS.get(label.partition("/")[0])
+
+
+def _book(world: World, account: Account) -> Int:
+    return world.expected_agent if account.per_agent else world.expected_world

@@ -2,7 +2,8 @@
 
 Rule decided here: every move names a permitted flow, debits and credits the same integers, and is written into the
 journal. What the journal says an account holds is kept beside what its balances add up to, so that a gwei that
-moved any other way is found the same day, with the account named.
+moved any other way is found the same day, with the account named. `move` takes an amount for every agent of a class,
+`move_some` a list of the few agents to whom something happens: the same move, without a pass over the others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from sim.accounts import ACCOUNTS, Account
 from sim.flows import FLOWS
+from sim.kernels import moves as kernel
+from sim.picks import Picks
 
 if TYPE_CHECKING:
     from sim.world import World
@@ -33,9 +36,9 @@ class FlowRefused(RuntimeError):  # noqa: N818 - the ledger refuses; nothing err
     """A move that the table of flows does not list, or that the account cannot pay."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Place:
-    """An account, and for an agent account the class whose balances are meant (or `EVERY_CLASS`)."""
+    """An account, and for an agent account the class whose balances are meant (or `EVERY_CLASS`); see `at`."""
 
     account: Account
     agent_class: str = ""
@@ -104,21 +107,102 @@ def move(
         or what is received is not what is paid.
     """
     _permitted(world.phase, flow, source, target)
-    amount = np.asarray(amount, np.int64)
+    amount = np.ascontiguousarray(amount, np.int64)
     credited = amount
     if received is not None:
         credited = _rearranged(world, flow, source, target, amount, within, received)
-    if not amount.any():
+    by_class, per_run = _survey(world, flow, source, target, amount)
+    if per_run is None:
         return
-    if amount.min() < 0:
-        raise FlowRefused(f"{flow} on day {world.day}: negative amount {int(amount.min())} gwei")
-    per_run = amount.sum(axis=1) if amount.ndim == 2 else amount
     if source is not None:
         _apply(world, flow, source, amount, per_run, within, -1)
     _apply(world, flow, target, credited, per_run, within, 1)
-    if flow in INCOME and target.account.per_agent:
-        world.income[:, _columns(world, target, within)] += credited
-    _write(world, flow, source, target, amount, per_run, within, credited)
+    parts = None
+    row = world.journal.witness_row
+    if amount.ndim == 2 and row is not None:
+        agents = world.layout.count((source.agent_class if source else "") or target.agent_class)
+        parts = np.zeros(agents, np.int64)
+        parts[within if within is not None else slice(None)] = amount[row]
+    of_target = credited[row] if row is not None and credited is not amount else None
+    _write(world, flow, source, target, per_run, by_class, parts, of_target)
+
+
+def move_some(world: World, flow: str, source: Place, target: Place, some: Picks) -> Int:
+    """Move money of few agents along a permitted flow.
+
+    Parameters
+    ----------
+    world, flow, source, target
+        As in `move`; at least one place is of agents.
+    some
+        Who pays or receives how much; all of them belong to the class of the place.
+
+    Returns
+    -------
+    numpy.ndarray
+        Moved in each run, int64 (runs,).
+
+    Raises
+    ------
+    FlowRefused
+        As `move` does, or if an agent is of another class.
+    """
+    _permitted(world.phase, flow, source, target)
+    per_run = np.zeros(world.count, np.int64)
+    if not some.where.size:
+        return per_run
+    by_class = np.zeros((world.count, len(world.layout.counts)), np.int64)
+    found = kernel.survey_some(some.where, some.amounts, world.layout.class_of, by_class, per_run)
+    _refuse(world, flow, found, some.amounts)
+    if found == kernel.NOTHING:
+        return per_run
+    one_class = source.agent_class or target.agent_class
+    if one_class != EVERY_CLASS:
+        others = np.delete(by_class, world.layout.number(one_class), axis=1)
+        if others.any():
+            raise FlowRefused(f"{flow}: an amount is of an agent outside {one_class}")
+    _apply(world, flow, source, some, per_run, None, -1)
+    _apply(world, flow, target, some, per_run, None, 1)
+    parts = None
+    row = world.journal.witness_row
+    if row is not None:
+        own = some.where // world.layout.agents == row
+        parts = np.zeros(world.layout.agents, np.int64)
+        np.add.at(parts, some.where[own] % world.layout.agents, some.amounts[own])
+        parts = parts[world.layout.slice(one_class)]
+    _write(world, flow, source, target, per_run, by_class, parts, None)
+    return per_run
+
+
+def _survey(
+    world: World, flow: str, source: Place | None, target: Place, amount: Int
+) -> tuple[Int | None, Int | None]:
+    """Return sums by class, None unless the move is of all classes, and per run, None where nothing moves."""
+    count = world.count
+    if amount.ndim == 1:
+        _require_shape(flow, amount, (count,))
+        found = kernel.survey_runs(amount)
+        _refuse(world, flow, found, amount)
+        return None, amount if found != kernel.NOTHING else None
+    everybody = EVERY_CLASS in (target.agent_class, source.agent_class if source else "")
+    _require_shape(flow, amount, (count, world.layout.agents if everybody else amount.shape[1]))
+    bounds = world.layout.bounds if everybody else np.array((0, amount.shape[1]), np.int64)
+    by_class, per_run = np.empty((count, len(bounds) - 1), np.int64), np.empty(count, np.int64)
+    found = kernel.survey(amount, bounds, by_class, per_run)
+    _refuse(world, flow, found, amount)
+    return (by_class if everybody else None), (None if found == kernel.NOTHING else per_run)
+
+
+def _require_shape(flow: str, amount: Int, shape: tuple[int, ...]) -> None:
+    if amount.shape != shape:
+        raise FlowRefused(f"{flow}: an amount of shape {amount.shape} where {shape} is needed")
+
+
+def _refuse(world: World, flow: str, found: int, amount: Int) -> None:
+    if found == kernel.NEGATIVE:
+        raise FlowRefused(f"{flow} on day {world.day}: negative amount {int(amount.min())} gwei")
+    if found == kernel.TOO_MUCH:
+        raise FlowRefused(f"{flow} on day {world.day}: amounts add up to more than 2^63 - 1 gwei")
 
 
 def _rearranged(
@@ -171,27 +255,58 @@ def _columns(world: World, place: Place, within: slice | None) -> slice:
 
 
 def _apply(
-    world: World, flow: str, place: Place, amount: Int, per_run: Int, within: slice | None, sign: int
+    world: World, flow: str, place: Place, amount: Int | Picks, per_run: Int, within: slice | None, sign: int
 ) -> None:
-    account = place.account
-    if account.per_agent:
-        if amount.ndim != 2:
-            raise FlowRefused(f"{flow}: {place.label} needs an amount per agent, (runs, agents)")
-        columns = _columns(world, place, within)
-        balance = world.holdings[account.index][:, columns]
-        change = amount
-        world.checksum[:, account.index] += sign * (amount @ world.layout.checksum_weights[columns])
+    """Take the amount from a place (`sign` below 0) or give it: one side of a move."""
+    index, short = place.account.index, -1
+    if not place.account.per_agent:
+        if sign > 0:
+            world.balances[:, index] += per_run
+        else:
+            short = kernel.debit_runs(world.balances, index, per_run)
+        held = world.balances[:, index]
     else:
-        balance = world.balances[:, account.index]
-        change = per_run
-    if sign > 0:
-        balance += change
-        return
-    balance -= change
-    if balance.min() < 0:
-        run = int(world.runs[np.argwhere(balance < 0)[0][0]])
-        short = -int(balance.min())
-        raise FlowRefused(f"{flow} on day {world.day}, run {run}: {place.label} is short by {short} gwei")
+        held = world.holdings[index]
+        is_income = sign > 0 and flow in INCOME
+        if isinstance(amount, Picks):
+            short = _apply_some(world, index, amount, is_income, sign)
+        else:
+            if amount.ndim != 2:
+                raise FlowRefused(f"{flow}: {place.label} needs an amount per agent, (runs, agents)")
+            columns = _columns(world, place, within)
+            _require_shape(
+                flow, amount, (world.count, len(range(columns.start, columns.stop, columns.step or 1)))
+            )
+            short = _apply_all(world, index, amount, columns, is_income, sign)
+    if short >= 0:
+        missing = -int(held[short].min())
+        raise FlowRefused(
+            f"{flow} on day {world.day}, run {int(world.runs[short])}: {place.label} is short by {missing} gwei"
+        )
+
+
+def _apply_all(world: World, index: int, amount: Int, columns: slice, is_income: bool, sign: int) -> int:
+    """Return the first row in which an agent is short, or -1."""
+    weights, start, step = world.layout.checksum_weights, columns.start, columns.step or 1
+    if sign < 0:
+        return int(kernel.debit(world.holdings, index, start, step, amount, weights, world.checksum))
+    kernel.credit(
+        world.holdings, index, start, step, amount, weights, world.checksum, world.income, is_income
+    )
+    return -1
+
+
+def _apply_some(world: World, index: int, some: Picks, is_income: bool, sign: int) -> int:
+    """Return the first row in which an agent is short, or -1."""
+    weights = world.layout.checksum_weights
+    if sign < 0:
+        return int(
+            kernel.debit_some(world.holdings, index, some.where, some.amounts, weights, world.checksum)
+        )
+    kernel.credit_some(
+        world.holdings, index, some.where, some.amounts, weights, world.checksum, world.income, is_income
+    )
+    return -1
 
 
 def _write(
@@ -199,30 +314,19 @@ def _write(
     flow: str,
     source: Place | None,
     target: Place,
-    amount: Int,
     per_run: Int,
-    within: slice | None,
-    credited: Int,
+    by_class: Int | None,
+    parts: Int | None,
+    received: Int | None,
 ) -> None:
-    if EVERY_CLASS in (target.agent_class, source.agent_class if source else ""):
-        _write_by_class(world, flow, source, target, amount)
+    """Write the move down; one over all classes is written class by class."""
+    if EVERY_CLASS not in (target.agent_class, source.agent_class if source else ""):
+        from_ = "mint" if source is None else source.label
+        world.journal.write(world, flow, from_, target.label, per_run, parts, received)
         return
-    parts = None
-    row = world.journal.witness_row
-    if amount.ndim == 2 and row is not None:
-        agents = world.layout.count((source.agent_class if source else "") or target.agent_class)
-        parts = np.zeros(agents, np.int64)
-        parts[within if within is not None else slice(None)] = amount[row]
-    from_ = "mint" if source is None else source.label
-    received = credited[row] if row is not None and credited is not amount else None
-    world.journal.write(world, flow, from_, target.label, per_run, parts, received)
-
-
-def _write_by_class(world: World, flow: str, source: Place | None, target: Place, amount: Int) -> None:
-    row = world.journal.witness_row
-    sums = np.add.reduceat(amount, world.layout.starts, axis=1)
-    for i, (name, _) in enumerate(world.layout.counts):
-        if sums[:, i].any():
-            parts = None if row is None else amount[row, world.layout.slice(name)].copy()
-            from_ = "mint" if source is None else source.label_of(name)
-            world.journal.write(world, flow, from_, target.label_of(name), sums[:, i], parts)
+    assert by_class is not None
+    for i in np.flatnonzero(by_class.any(axis=0)).tolist():
+        name = world.layout.counts[i][0]
+        own = None if parts is None else parts[world.layout.slice(name)].copy()
+        from_ = "mint" if source is None else source.label_of(name)
+        world.journal.write(world, flow, from_, target.label_of(name), by_class[:, i], own)

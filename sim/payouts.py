@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.kernels import orders, shares
+
 if TYPE_CHECKING:
     from sim.world import World
 
@@ -31,10 +33,10 @@ def credit(world: World, agent_class: str, amounts: Int) -> None:
     amounts
         Gwei per agent of the class, int64 (runs, agents), 0 or more.
     """
-    columns = world.layout.slice(agent_class)
-    world.earned[:, columns] += amounts
-    world.usage.cumulative_earned[:, columns] += amounts
-    world.income[:, columns] += amounts
+    if not amounts.any():
+        return
+    books = (world.earned, world.usage.cumulative_earned, world.income)
+    shares.credit(amounts, world.layout.slice(agent_class).start, books)
     if agent_class == "contributors":
         world.usage.income_month += amounts
 
@@ -68,10 +70,11 @@ def order_sales(world: World, agent_class: str) -> None:
         A class whose L1 wallets hold nothing but what it withdrew.
     """
     columns = world.layout.slice(agent_class)
-    planned = world.usage.to_withdraw[:, columns]
-    if planned.any():
-        world.bridge.withdraw_orders[:, columns] += planned
-        planned[:] = 0
-    arrived = world.agent_balance("wallet.l1", agent_class)
-    if arrived.any():
-        world.market.sell_orders[:, columns] = arrived
+    orders.plan_sales(
+        world.usage.to_withdraw,
+        world.bridge.withdraw_orders,
+        world.agent_balance("wallet.l1"),
+        world.market.sell_orders,
+        columns.start,
+        columns.stop,
+    )

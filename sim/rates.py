@@ -83,18 +83,24 @@ def rate_gwei(world: World, column: str, unit: str) -> Int:
 def rates_of(world: World, economy: Economy) -> Rates:
     """Return the prices of the day."""
     fees, tokens = economy.scenario.fees, economy.scenario.demand.tokens
-    sold = (world.governed.read("fees.input") != OFF) & (world.governed.read("fees.output") != OFF)
     into, out = (rate_gwei(world, f"fees.{name}", getattr(fees, name).unit) for name in ("input", "output"))
     month = quote(on(world, "fees.access.price"), world.price_usd)
     fed, written = float(tokens.input.value), float(tokens.output.value)
     mix = (into * fed + out * written) / (fed + written)
     return Rates(
-        sold=sold,
+        sold=is_sold(world),
         input=into,
         output=out,
         access=access_fee(month, _days_in_month(world, economy), stands_for(economy)),
         paid_level=(on(world, "fees.access.paid_models") * 2**32 // 10_000).astype(np.uint64),
         usd_per_1m=mix / 1e9 * world.price_usd,
+    )
+
+
+def is_sold(world: World) -> NDArray[np.bool_]:
+    """Return whether the service is sold, (runs,)."""
+    return np.asarray(
+        (world.governed.read("fees.input") != OFF) & (world.governed.read("fees.output") != OFF)
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.accounts import AGENT_ACCOUNTS, AGENT_CLASSES, WORLD_ACCOUNTS
-from sim.phases.record_people import holdings_of
+from sim.kernels import people as kernel
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -36,17 +36,17 @@ def accumulate(world: World) -> None:
         record.month_usd[usd_key] = micro_usd.copy() if known is None else known + micro_usd
 
 
-def close_epoch(world: World, economy: Economy, agent_totals: Int) -> None:
+def close_epoch(world: World, economy: Economy, owned: Int) -> None:
     """Append the epoch's rows and begin new totals.
 
     Parameters
     ----------
     world, economy
         The world on the last day of an epoch.
-    agent_totals
-        Sums of agent accounts, int64 (runs, accounts).
+    owned
+        What each agent owns, int64 (runs, agents).
     """
-    _groups(world)
+    _groups(world, owned)
     _usd(world, economy)
     if world.journal.witness_row is not None:
         _accounts(world)
@@ -55,20 +55,31 @@ def close_epoch(world: World, economy: Economy, agent_totals: Int) -> None:
     world.record.month_usd = {}
 
 
-def _groups(world: World) -> None:
-    rows = world.record.groups
-    for name in AGENT_CLASSES:
-        held = holdings_of(world, name)
-        income = world.income[:, world.layout.slice(name)]
-        _group(rows, world, name, 0, held.shape[1], held.sum(axis=1), income.sum(axis=1))
-        if name == "holders" and held.shape[1] >= DECILES:
-            order = np.argsort(world.holding.baseline_holding, axis=1, kind="stable")
-            edges = np.arange(DECILES) * held.shape[1] // DECILES
-            sizes = np.diff(np.append(edges, held.shape[1]))
-            held_by = np.add.reduceat(np.take_along_axis(held, order, axis=1), edges, axis=1)
-            income_by = np.add.reduceat(np.take_along_axis(income, order, axis=1), edges, axis=1)
-            for k in range(DECILES):
-                _group(rows, world, name, k + 1, int(sizes[k]), held_by[:, k], income_by[:, k])
+def _groups(world: World, owned: Int) -> None:
+    rows, starts = world.record.groups, world.layout.starts
+    held_by, income_by = (np.add.reduceat(amounts, starts, axis=1) for amounts in (owned, world.income))
+    for i, name in enumerate(AGENT_CLASSES):
+        agents = world.layout.count(name)
+        _group(rows, world, name, 0, agents, held_by[:, i], income_by[:, i])
+        if name == "holders" and agents >= DECILES:
+            _deciles(world, owned)
+
+
+def _deciles(world: World, owned: Int) -> None:
+    """Append the rows of holders by the decile of what they held on day 0."""
+    holding, columns = world.holding, world.layout.slice("holders")
+    sizes = np.diff(np.arange(DECILES + 1) * world.layout.count("holders") // DECILES)
+    if holding.decile is None:
+        order = np.argsort(holding.baseline_holding, axis=1, kind="stable")
+        holding.decile = np.empty(order.shape, np.uint8)
+        np.put_along_axis(
+            holding.decile, order, np.repeat(np.arange(DECILES, dtype=np.uint8), sizes)[None, :], axis=1
+        )
+    sums = np.zeros((2, world.count, DECILES), np.int64)
+    for amounts, out in zip((owned, world.income), sums, strict=True):
+        kernel.by_group(amounts[:, columns], holding.decile, out)
+    for k in range(DECILES):
+        _group(world.record.groups, world, "holders", k + 1, int(sizes[k]), sums[0, :, k], sums[1, :, k])
 
 
 def _group(rows: Rows, world: World, name: str, decile: int, agents: int, held: Int, income: Int) -> None:

@@ -78,6 +78,20 @@ class Layout:
         return np.array([self._slices[name].start for name, _ in self.counts], np.int64)
 
     @cached_property
+    def bounds(self) -> Int:
+        """First column of each class, and the length of the axis, int64 (classes + 1,)."""
+        return np.append(self.starts, self.agents)
+
+    @cached_property
+    def class_of(self) -> Int:
+        """Number of each column's class in `counts`, int64 (agents,)."""
+        return np.repeat(np.arange(len(self.counts)), np.diff(self.bounds))
+
+    def number(self, agent_class: str) -> int:
+        """Return the number of a class in `counts`."""
+        return [name for name, _ in self.counts].index(agent_class)
+
+    @cached_property
     def checksum_weights(self) -> Int:
         """One odd weight per column, int64 (agents,): the output of SplitMix64 at the column's number."""
         z = (np.arange(1, self.agents + 1, dtype=np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
@@ -135,6 +149,9 @@ class World:
     checksum
         Agent accounts' weighted sums as the ledger moved them, modulo 2^64, int64 (runs, accounts): finds money that
         went from one agent to another of the same account.
+    audited
+        Sums of the agent accounts as the day's identities found them, int64 (runs, accounts), for the record of the
+        same day; None at other times.
     earned, dust
         Liability of the distributor: payouts per agent, int64 (runs, agents), and the carried remainder (runs,).
     income
@@ -168,6 +185,7 @@ class World:
     governance: GovernanceState
     record: RecordState
     checksum: Int = field(init=False)
+    audited: Int | None = None
     day: int = 0
     phase: str = "genesis"
 

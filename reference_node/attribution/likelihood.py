@@ -53,8 +53,8 @@ class Window:
         Tokens before them, at most.
     """
 
-    answer: int = 24
-    context: int = 16
+    answer: int = 16
+    context: int = 12
 
     def __post_init__(self) -> None:
         if self.answer < 1 or self.context < 1:

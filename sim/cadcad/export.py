@@ -12,6 +12,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from models.errors import InputError
+from sim.priors import INFLOW, uncertain
 
 if TYPE_CHECKING:
     from sim.scenario import Scenario
@@ -69,7 +70,18 @@ def module_text(scenario: Scenario, target: Path, *, agents: int, days: int, run
         Where the module will lie; the scenario's path is relative to its folder.
     agents, days, runs
         Size of the experiment.
+
+    Raises
+    ------
+    InputError
+        If runs would live in different scenarios: cadCAD's blocks hold one.
     """
+    drawn = [path for path in uncertain(scenario) if path != INFLOW]
+    if drawn:
+        raise InputError(
+            f"{', '.join(drawn)}: a prior is drawn anew in each run, but all blocks of cadCAD share one "
+            "scenario; give it a value in a file that extends this one"
+        )
     relative = Path(os.path.relpath(scenario.files[0].resolve(), target.resolve().parent)).as_posix()
     return TEMPLATE.substitute(
         mark=MARK,

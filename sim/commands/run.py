@@ -17,6 +17,7 @@ import typer
 
 from models.errors import InputError
 from sim.chain.backends.nodes import FORM, SCHEME, parse_nodes
+from sim.experiment.executors import check_backend
 
 if TYPE_CHECKING:
     from sim.chain.backends.nodes import Nodes
@@ -35,7 +36,22 @@ def run(
         list[str] | None, typer.Option("--set", help="path=value, by the file's own rules.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory; default runs/<scenario>-<hash>.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; default one per core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes or threads of this machine; default one per core.")
+    ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|loky|threading|dask://HOST:PORT",
+            help="Compute in processes, in threads, or on the workers of a dask cluster.",
+        ),
+    ] = "auto",
+    block: Annotated[
+        int | None,
+        typer.Option(
+            help="Most runs computed together; default by agents, days and memory. Changes no number."
+        ),
+    ] = None,
     chain: Annotated[
         str,
         typer.Option(
@@ -46,6 +62,15 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue or extend an existing run directory.")
     ] = False,
+    until_ci: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--until-ci",
+            metavar="METRIC=WIDTH[%][@DAY]",
+            help="Add runs until the mean's 95 % interval is within ± WIDTH; repeatable.",
+        ),
+    ] = None,
+    max_runs: Annotated[int, typer.Option(help="Runs after which --until-ci gives up.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Run a scenario: agents, serving, votes and contracts, many times, with a report."""
@@ -53,34 +78,40 @@ def run(
     from sim.experiment.execute import Order, run_experiment
     from sim.experiment.failures import CheckFailed, WorkerLost
     from sim.experiment.screen import bar
+    from sim.experiment.until import parse_target, run_until
     from sim.report.document import write_report
     from sim.results import load_run
     from sim.scenario import load
     from sim.witness_deployment import deployment_spec
 
     nodes = check_options(workers, chain)
+    check_split(backend, block)
     economy = build_economy(load(scenario, overrides(set_ or [], runs, days)), agents=agents)
     if chain != "off":
         deployment_spec(economy)  # what the contracts cannot follow is refused before a directory is made
+    targets = [parse_target(text, economy.days) for text in until_ci or []]
     order = Order(
-        economy=economy,
-        out=out,
-        workers=workers or default_workers(),
-        chain=chain != "off",
-        resume=resume,
-        command=command_line(scenario, runs, agents, days, set_ or [], chain != "off"),
-        nodes=nodes,
-    )
+        economy=economy, out=out, workers=workers or default_workers(), chain=chain != "off", resume=resume,
+        command=command_line(scenario, runs, agents, days, set_ or [], chain != "off"), nodes=nodes,
+        backend=backend, block=block,
+    )  # fmt: skip
     try:
         with bar(quiet=as_json) as tell:
-            directory = run_experiment(order, tell)
+            if targets:
+                directory, looks = run_until(
+                    order, targets, max_runs, tell,
+                    command=lambda count: command_line(scenario, count, agents, days, set_ or [], chain != "off"),
+                    on_look=lambda shown: typer.echo(shown.text, err=True),
+                )  # fmt: skip
+            else:
+                directory, looks = run_experiment(order, tell), []
     except (CheckFailed, WorkerLost) as failure:
         typer.echo(f"check failed: {failure}" if isinstance(failure, CheckFailed) else str(failure), err=True)
         raise typer.Exit(1) from None
     done = load_run(directory)
     page, _, head = write_report(done)
     tell_result(done, head, page, as_json)
-    if not done.manifest.reconciled:
+    if not done.manifest.reconciled or not all(shown.met for shown in looks):
         raise typer.Exit(1)
 
 
@@ -103,6 +134,19 @@ def check_options(workers: int | None, chain: str) -> Nodes | None:
             f"--chain {chain} needs the package py-evm: `make setup` installs it, or use --chain off"
         )
     return None if chain == "on" else parse_nodes(chain)
+
+
+def check_split(backend: str, block: int | None) -> None:
+    """Refuse a division of the work that cannot be meant, before anything is read.
+
+    Raises
+    ------
+    InputError
+        If units would hold no run, or the backend is none that there is.
+    """
+    if block is not None and block < 1:
+        raise InputError(f"--block {block} is out of range; allowed 1 or more")
+    check_backend(backend)
 
 
 def overrides(given: list[str], runs: int | None, days: int | None) -> list[str]:

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from models.errors import InputError
 from models.vesting import vested_path
+from sim.fleet import stated_errors
+from sim.priors import drawn_frame
 from sim.results.code import artifacts_sha256, code_version, file_sha256, package_versions
-from sim.results.directory import PARAMETERS, RESOLVED
+from sim.results.directory import PARAMETERS, PRIORS, RESOLVED
 from sim.results.manifest import ChainFacts, Manifest, ParameterCounts, PricedFor, ProfileFacts, TwinFacts
 from sim.results.reader import ParameterRow
+from sim.results.tables import write_parquet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,6 +74,7 @@ def describe(economy: Economy, *, command: str, chain: bool) -> Manifest:
         notes=scenario.notes,
         profile=profiles[0],
         other_profiles=tuple(profiles[1:]),
+        surface_error=dict(stated_errors(scenario)),
         priced_for=PricedFor(model=priced_for.model, params=priced_for.parameters),
         artifacts_sha256=artifacts_sha256(),
         chain=ChainFacts(executed=chain, witness_run=scenario.chain.witness_run),
@@ -161,7 +165,7 @@ def unlocks_frame(economy: Economy) -> pl.DataFrame:
 
 
 def write_side_files(directory: Path, scenario: Scenario) -> None:
-    """Write the resolved scenario and the list of parameters."""
+    """Write the resolved scenario, the list of parameters, and what every run draws of the uncertain ones."""
     from dataclasses import asdict
 
     from ruamel.yaml import YAML
@@ -172,6 +176,8 @@ def write_side_files(directory: Path, scenario: Scenario) -> None:
         yaml.dump(scenario.resolved(relative_to=directory.resolve()), file)
     rows = [asdict(row) for row in parameter_rows(scenario)]
     (directory / PARAMETERS).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    drawn = drawn_frame(scenario, range(scenario.runs.count))
+    write_parquet(drawn, directory / PRIORS, {})
 
 
 def _below(plain: Any, path: str) -> Any:

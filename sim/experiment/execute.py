@@ -10,21 +10,27 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.errors import InputError
 from sim.experiment.describe import describe, unlocks_frame, write_side_files
-from sim.experiment.failures import CheckFailed, WorkerLost
-from sim.experiment.plan import Unit, plan
-from sim.experiment.progress import Progress, Reporter, watching
-from sim.experiment.worker import Job, compute
-from sim.results.directory import directory_name, open_directory
+from sim.experiment.executors import AUTO, SHORT, Executor, open_executor
+from sim.experiment.failures import CheckFailed, disk_named
+from sim.experiment.memory import memory_share
+from sim.experiment.plan import UNIT_BYTES, Unit, default_block, missing_runs, plan
+from sim.experiment.progress import Progress, ProgressFile, Reporter, watching
+from sim.experiment.worker import Job, compute_away, compute_here
+from sim.results.assembly import assemble
+from sim.results.directory import FINAL_TABLES, PARTS, directory_name, open_directory
 from sim.results.lock import writing
 from sim.results.manifest import ChainFacts, Manifest, Timing
-from sim.results.shards import assemble, computed, landed
+from sim.results.origin import Origin
+from sim.results.shards import BASE, land, landed, unit_folders
+from sim.results.trust import computed, set_aside_untrusted
 
 if TYPE_CHECKING:
     from sim.chain.backends.nodes import Nodes
@@ -45,7 +51,7 @@ class Order:
     out
         The run directory; None for ``runs/<scenario>-<hash>``.
     workers
-        Processes.
+        Processes or threads of this machine.
     chain
         Whether the witness run executes on chain.
     resume
@@ -54,6 +60,10 @@ class Order:
         The command that a reader repeats to get the same numbers.
     nodes
         Where the chains are; in the witness run's own process when None.
+    backend
+        Where units are computed, one of `sim.experiment.executors.FORM`.
+    block
+        Most runs of a unit; None for `sim.experiment.plan.default_block`.
     """
 
     economy: Economy
@@ -63,6 +73,8 @@ class Order:
     resume: bool
     command: str
     nodes: Nodes | None = None
+    backend: str = AUTO
+    block: int | None = None
 
 
 def run_experiment(order: Order, tell: Callable[[Progress], None]) -> Path:
@@ -83,24 +95,26 @@ def run_experiment(order: Order, tell: Callable[[Progress], None]) -> Path:
     Raises
     ------
     InputError
-        If the directory holds another run, or needs `Order.resume`.
+        If the directory holds another run or needs `Order.resume`, the backend cannot be used, or the disk is full.
     CheckFailed
         If a check stopped the run; the manifest says which.
+    WorkerLost
+        If a worker process or the cluster died; what had landed is kept.
     """
     wanted = describe(order.economy, command=order.command, chain=order.chain)
     directory = order.out or RUNS / directory_name(wanted.name, wanted.world_sha256)
     there = open_directory(directory, wanted, order.resume)
-    if there is not None and there.status == "complete" and there.runs == wanted.runs:
+    if there is not None and there.status == "complete" and there.runs == wanted.runs and not order.resume:
         return directory
-    fresh = there is None
-    directory.mkdir(parents=True, exist_ok=True)
-    try:
-        with writing(directory):
-            _compute_all(order, _carried(wanted, there), directory, tell)
-    except BaseException:
-        if fresh and not landed(directory) and not _failed(directory):
-            shutil.rmtree(directory, ignore_errors=True)
-        raise
+    with disk_named(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            with writing(directory):
+                _complete(order, wanted, there, directory, tell)
+        except BaseException:
+            if there is None and not any(unit_folders(directory)) and not _failed(directory):
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
     return directory
 
 
@@ -111,28 +125,76 @@ def _failed(directory: Path) -> bool:
         return False
 
 
-def _compute_all(order: Order, wanted: Manifest, directory: Path, tell: Callable[[Progress], None]) -> None:
-    twins, have = wanted.twins, computed(directory)
-    units = plan(wanted.runs, twins.names, twins.runs, wanted.chain.witness_run, have, order.workers)
-    if order.chain and any(unit.witness for unit in units):
-        _check_nodes(order)
-    wanted.write(directory)
-    write_side_files(directory, order.economy.scenario)
-    reporter = Reporter(directory.resolve(), time.monotonic())
-    reporter.write(total=sum(unit.weight(order.chain) for unit in units), stage="simulating")
-    place = directory.resolve()
-    jobs = [
-        Job(order.economy, unit, order.chain, place, reporter, os.getpid(), order.nodes) for unit in units
-    ]
+def _complete(
+    order: Order, wanted: Manifest, there: Manifest | None, directory: Path, tell: Callable[[Progress], None]
+) -> None:
+    """Compute what the locked directory lacks or cannot be trusted in, and assemble it."""
+    origin = Origin.of(wanted)
+    notes = [] if there is None else set_aside_untrusted(directory, there, origin)
+    missing = missing_runs(wanted.runs, wanted.twins.names, wanted.twins.runs, computed(directory))
+    whole = all((directory / name).is_file() for name in FINAL_TABLES)
+    if there is not None and there.status == "complete" and whole and not missing:
+        return
+    with open_executor(order.backend, order.workers, _brief(order, wanted, missing), origin) as executor:
+        block = order.block or default_block(wanted.agents, wanted.days, _unit_bytes(executor))
+        units = plan(missing, wanted.chain.witness_run, executor.workers, block)
+        if order.chain and any(unit.witness for unit in units):
+            _check_nodes(order)
+        carried = _carried(wanted, there)
+        carried.write(directory)
+        write_side_files(directory, order.economy.scenario)
+        lines = ProgressFile(directory.resolve(), time.monotonic())
+        lines(
+            {"total": sum(unit.weight(order.chain) for unit in units), "stage": "simulating", "notes": notes}
+        )
+        try:
+            with watching(directory, tell):
+                _compute_units(
+                    order, units, origin, executor, directory.resolve(), Reporter(lines, os.getpid())
+                )
+                lines({"stage": "assembling"})
+                manifest = _completed(carried, directory, units, time.monotonic() - lines.began)
+                assemble(directory, manifest, unlocks_frame(order.economy))
+                lines({"stage": "complete"})
+        except CheckFailed as failure:
+            carried.model_copy(update={"status": "failed", "failure": str(failure)}).write(directory)
+            raise
+
+
+def _brief(order: Order, wanted: Manifest, missing: Mapping[str, Sequence[int]]) -> bool:
+    """Return whether the work is over before processes have started, and no EVM is part of it."""
+    if order.chain and wanted.chain.witness_run in missing.get(BASE, ()):
+        return False
+    agent_days = sum(map(len, missing.values())) * wanted.agents * (wanted.days + 1)
+    return agent_days < SHORT * order.workers
+
+
+def _unit_bytes(executor: Executor) -> int:
+    """Return what a unit may take: this machine's memory is no measure of a cluster's."""
+    return UNIT_BYTES if executor.remote else memory_share(executor.workers)
+
+
+def _compute_units(
+    order: Order,
+    units: Sequence[Unit],
+    origin: Origin,
+    executor: Executor,
+    directory: Path,
+    reporter: Reporter,
+) -> None:
+    """Compute the units and land each when it is done."""
+    (directory / PARTS).mkdir(exist_ok=True)
+    told = executor.reporter(reporter)
+    jobs = [Job(order.economy, unit, order.chain, origin, told, order.nodes) for unit in units]
     try:
-        with watching(directory, tell):
-            _compute_jobs(jobs, order.workers)
-            reporter.write(stage="assembling")
-            manifest = _completed(wanted, directory, units, time.monotonic() - reporter.began)
-            assemble(directory, manifest, unlocks_frame(order.economy))
-            reporter.write(stage="complete")
-    except CheckFailed as failure:
-        wanted.model_copy(update={"status": "failed", "failure": str(failure)}).write(directory)
+        if executor.remote:
+            for shard in executor.map(compute_away, jobs):
+                land(directory, shard)
+        else:
+            for _ in executor.map(partial(compute_here, directory), jobs):
+                pass
+    except BaseException:
+        reporter.stopped = True  # ends units in other threads of this process
         raise
 
 
@@ -146,28 +208,12 @@ def _check_nodes(order: Order) -> None:
         check_all(order.nodes, genesis_time=midnight(order.economy.scenario.start) - DAY_S)
 
 
-def _compute_jobs(jobs: Sequence[Job], workers: int) -> None:
-    if workers == 1 or len(jobs) == 1:
-        for job in jobs:
-            compute(job)
-        return
-    from joblib import Parallel, delayed
-    from joblib.externals.loky.process_executor import BrokenProcessPool
-
-    pool = Parallel(n_jobs=workers, backend="loky", batch_size=1, return_as="generator_unordered")
-    try:
-        for _ in pool(delayed(compute)(job) for job in jobs):
-            pass
-    except BrokenProcessPool as error:
-        raise WorkerLost(f"a worker process was killed ({error}); continue with --resume") from None
-
-
 def _carried(wanted: Manifest, there: Manifest | None) -> Manifest:
-    """Return the manifest with the checks of the runs that the directory holds already."""
+    """Return the manifest with the checks and the hashes of what the directory holds already."""
     if there is None:
         return wanted
-    residual = there.conservation_residual_gwei
-    return wanted.model_copy(update={"chain": there.chain, "conservation_residual_gwei": residual})
+    kept = ("chain", "conservation_residual_gwei", "files", "assembling")
+    return wanted.model_copy(update={name: getattr(there, name) for name in kept})
 
 
 def _completed(wanted: Manifest, directory: Path, units: Sequence[Unit], wall_s: float) -> Manifest:

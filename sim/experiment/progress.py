@@ -1,8 +1,8 @@
 """Progress: how far a run has come, readable by anybody while it computes.
 
-Rule decided here: workers append JSON lines to ``progress.jsonl`` at most twice a second; whoever wants to
-know reads the file. The first line of a computation says the whole weight, each unit's lines its last day. No
-line says a date.
+Rule decided here: units append JSON lines to ``progress.jsonl`` at most twice a second; whoever wants to know
+reads the file. The first line of a computation says the whole weight, each unit's lines its last day. No line
+says a date. A unit that cannot see the file gives its lines to somebody who can.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from threading import Event, Thread
 from typing import Any
 
 from sim.results.directory import PROGRESS
+from sim.results.naming import naming
 
 _INTERVAL_S = 0.5
+
+Line = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,14 @@ class Progress:
         ``simulating``, ``assembling``, ``reporting`` or ``complete``.
     elapsed_s
         Seconds since the computation began, by the newest line.
+    notes
+        What a person must hear about: shards that were set aside.
     """
 
     fraction: float = 0.0
     stage: str = "simulating"
     elapsed_s: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def remaining_s(self) -> float | None:
@@ -48,9 +54,9 @@ class Progress:
         return self.elapsed_s * (1 - self.fraction) / self.fraction
 
 
-@dataclass(slots=True)
-class Reporter:
-    """Writes one computation's lines; picklable, every process appends to the same file.
+@dataclass(frozen=True, slots=True)
+class ProgressFile:
+    """Appends lines to a run directory's progress file; picklable, every process of the machine may.
 
     Parameters
     ----------
@@ -58,23 +64,48 @@ class Reporter:
         The run directory.
     began
         `time.monotonic` at the beginning; the clock is shared by all processes of a machine.
-    last
-        When this object last wrote a day.
     """
 
     directory: Path
     began: float
-    last: float = 0.0
 
-    def write(self, **line: Any) -> None:
+    def __call__(self, line: Line) -> None:
         """Append a line; one write call, so lines of several processes never mix."""
-        line["elapsed_s"] = round(time.monotonic() - self.began, 2)
+        line = {**line, "elapsed_s": round(time.monotonic() - self.began, 2)}
         begins = "\n" if "total" in line else ""  # a killed writer may have left half a line
-        descriptor = os.open(self.directory / PROGRESS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        path = self.directory / PROGRESS
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(descriptor, f"{begins}{json.dumps(line)}\n".encode())
+            with naming(path):
+                os.write(descriptor, f"{begins}{json.dumps(line)}\n".encode())
         finally:
             os.close(descriptor)
+
+
+@dataclass(slots=True)
+class Reporter:
+    """Tells one computation's progress.
+
+    Parameters
+    ----------
+    send
+        Takes a line; picklable.
+    owner
+        Process that holds the directory's lock and with which its children end; 0 where they are nobody's.
+    last
+        When this object last told a day.
+    stopped
+        Whether the computation has ended without its units: one that shares this object ends too.
+    """
+
+    send: Callable[[Line], None]
+    owner: int = 0
+    last: float = 0.0
+    stopped: bool = False
+
+    def write(self, **line: Any) -> None:
+        """Tell a line."""
+        self.send(line)
 
     def day(self, unit: str, weight: int, day: int, days: int) -> None:
         """Note that a unit has lived through `day` of `days`; days that follow too fast are skipped."""
@@ -97,6 +128,7 @@ def read_progress(directory: Path) -> Progress:
         return Progress()
     total, stage, elapsed = 0, "simulating", 0.0
     done: dict[str, float] = {}
+    notes: list[str] = []
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
             line = json.loads(text)
@@ -105,11 +137,11 @@ def read_progress(directory: Path) -> Progress:
         elapsed = line.get("elapsed_s", elapsed)
         stage = line.get("stage", stage)
         if "total" in line:
-            total, done = line["total"], {}
+            total, done, notes = line["total"], {}, line.get("notes", [])
         if "unit" in line:
             done[line["unit"]] = line["weight"] * (line["day"] + 1) / (line["days"] + 1)
     fraction = 1.0 if stage == "complete" else sum(done.values()) / total if total else 0.0
-    return Progress(min(fraction, 1.0), stage, elapsed)
+    return Progress(min(fraction, 1.0), stage, elapsed, tuple(notes))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Screen: the progress bar of a running experiment.
 
 Rule decided here: progress goes to standard error, as a bar with the time left where that is a terminal and
-as a line every ten seconds where it is not.
+as a line every ten seconds where it is not. What a person must hear about is said once, at once.
 """
 
 from __future__ import annotations
@@ -43,7 +43,11 @@ def bar(*, quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
     with Bar(*columns, console=Console(stderr=True)) as shown:
         task = shown.add_task("simulating", total=1.0, left="")
 
+        said: set[str] = set()
+
         def tell(progress: Progress) -> None:
+            for note in _new(progress, said):
+                shown.console.print(note, highlight=False, soft_wrap=True)
             left = time_left(progress)
             shown.update(task, completed=progress.fraction, description=progress.stage, left=left)
 
@@ -65,11 +69,21 @@ def time_left(progress: Progress) -> str:
     return f"{minutes}:{seconds:02d} left"
 
 
+def _new(progress: Progress, said: set[str]) -> list[str]:
+    """Return the notes that were not said yet, and remember them."""
+    new = [note for note in progress.notes if note not in said]
+    said.update(new)
+    return new
+
+
 def _lines() -> Callable[[Progress], None]:
     last = -LINE_EVERY_S
+    said: set[str] = set()
 
     def tell(progress: Progress) -> None:
         nonlocal last
+        for note in _new(progress, said):
+            sys.stderr.write(f"{note}\n")
         if progress.elapsed_s - last >= LINE_EVERY_S or progress.stage == "complete":
             last = progress.elapsed_s
             text = f"{progress.stage} {100 * progress.fraction:.0f} %, {progress.elapsed_s:.0f} s"

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from models.governance import ProposalState, counted_votes, executable, quorum_reached, succeeded
 from models.inequality import nakamoto
-from models.turnout import BPS, capture_votes
+from models.turnout import BPS, UNDELEGATED, capture_votes
 from models.units import GWEI_PER_OPEN
-from sim.governance.desk import EXECUTE, QUEUE, Desk
+from sim.governance.desk import EXECUTE, QUEUE, Desk, places
 from sim.governance.submission import actions_of
 from sim.governance_gateway import GatewayError, check_day
 from sim.governed_columns import OFF
+from sim.kernels import sums as sum_kernels
 from sim.states.governance import SCENARIO, Change, Roll
 
 Int = NDArray[np.int64]
@@ -27,7 +28,7 @@ def close(desk: Desk) -> None:
     """Count every proposal whose deadline has passed; queue those that passed."""
     proposals, now = desk.state.proposals, desk.now(QUEUE)
     is_running = (proposals.state == ProposalState.PENDING) | (proposals.state == ProposalState.ACTIVE)
-    for row, slot in np.argwhere(is_running & (proposals.deadline < now)).tolist():
+    for row, slot in places(is_running & (proposals.deadline < now)):
         reached, passed = _count(desk, row, slot)
         _confirm(desk, row, slot, passed)
         _write_figures(desk, row, slot, desk.state.rolls.pop((row, slot)), reached, passed)
@@ -44,7 +45,7 @@ def execute(desk: Desk) -> None:
     """Execute every queued proposal whose timelock has run out."""
     proposals, now = desk.state.proposals, desk.now(EXECUTE)
     due = (proposals.state == ProposalState.QUEUED) & executable(now, proposals.eta)
-    for row, slot in np.argwhere(due).tolist():
+    for row, slot in places(due):
         proposals.state[row, slot] = ProposalState.EXECUTED
         proposals.executed[row, slot] = now
         changes = actions_of(desk, desk.topic(row, slot))
@@ -74,8 +75,11 @@ def bind(desk: Desk) -> None:
 def update_figures(desk: Desk) -> None:
     """Bring the daily figures up to date: delegated GOPEN and what a capture would cost."""
     state, world = desk.state, desk.world
-    wrapped = world.agent_balance("wrapped")
-    state.gopen_delegated_gwei = wrapped.sum(axis=1, where=state.delegate_to != -1)
+    delegated = np.empty(world.count, np.int64)
+    sum_kernels.rows_where_not(
+        world.agent_balance("wrapped"), state.delegate_to, np.int32(UNDELEGATED), delegated
+    )
+    state.gopen_delegated_gwei = delegated
     quorum = world.governed.read("governance.quorum")
     is_set = quorum != OFF
     votes = capture_votes(world.holding.gopen_supply, np.where(is_set, quorum, BPS), state.last.votes_cast)
@@ -141,7 +145,8 @@ def _write_figures(desk: Desk, row: int, slot: int, roll: Roll, reached: bool, p
     needed = supply * int(proposals.quorum_bps[row, slot]) / BPS
     last.quorum_margin[row] = _over(int(counted[0]), needed) - 1
     last.small_votes_share[row] = _over(roll.small_gwei, cast) if cast else np.nan
-    last.nakamoto_votes[row] = nakamoto(np.where(roll.support >= 0, roll.power, 0)[None, :])[0]
+    cast_by = roll.power[roll.support >= 0]
+    last.nakamoto_votes[row] = nakamoto(cast_by[None, :])[0] if cast_by.size else 0
     last.votes_cast[row] = cast
     last.held[row] += 1
     last.reached[row] += reached

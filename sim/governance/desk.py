@@ -32,6 +32,12 @@ PROPOSE, VOTE, QUEUE, EXECUTE = 0, 1, 2, 3
 RULES = ("delay", "period", "timelock", "quorum", "threshold")
 
 
+def places(mask: NDArray[np.bool_]) -> list[list[int]]:
+    """Return (row, slot) of the proposals of a mask (runs, slots); most steps of most days have none."""
+    found: list[list[int]] = np.argwhere(mask).tolist() if mask.any() else []
+    return found
+
+
 @dataclass(slots=True)
 class Desk:
     """One day of governance.
@@ -43,13 +49,13 @@ class Desk:
     gateway
         Governor of the witness run's row, or None.
     actions
-        Action of the gas table -> how often each agent did it today, int64 (runs, agents).
+        Action of the gas table -> row -> who did it today (columns), each time that it was done.
     """
 
     world: World
     economy: Economy
     gateway: GovernanceGateway | None = None
-    actions: dict[str, Int] = field(default_factory=dict)
+    actions: dict[str, dict[int, list[Int]]] = field(default_factory=dict)
 
     @property
     def state(self) -> GovernanceState:
@@ -101,14 +107,19 @@ class Desk:
         self.state.events.append(Event(run, self.world.day, kind, slot, self.title(topic), text))
 
     def did(self, action: str, row: int, agents: Int | int) -> None:
-        """Note that agents (columns) took an action that costs gas."""
-        shape = (self.world.count, self.world.layout.agents)
-        self.actions.setdefault(action, np.zeros(shape, np.int64))[row, agents] += 1
+        """Note that agents (columns) of a run took an action that costs gas."""
+        self.actions.setdefault(action, {}).setdefault(row, []).append(np.atleast_1d(agents))
 
     def charge_gas(self) -> None:
         """Charge the gas of everything that was done today."""
-        for action, counts in self.actions.items():
-            for name, _ in self.world.layout.counts:
-                own = counts[:, self.world.layout.slice(name)]
-                if own.any():
-                    gas.charge(self.world, self.economy, name, action, own)
+        for action, rows in self.actions.items():
+            where, count = [], []
+            for row, agents in rows.items():
+                who, times = (agents[0], np.ones(len(agents[0]), np.int64))
+                if len(agents) > 1:
+                    who, times = np.unique(np.concatenate(agents), return_counts=True)
+                where.append(row * self.world.layout.agents + who)
+                count.append(times)
+            gas.charge_some(
+                self.world, self.economy, "*", action, np.concatenate(where), np.concatenate(count)
+            )

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from models.behaviour import DAYS_PER_MONTH
 from models.errors import InputError
 from models.governance import ProposalState, Timetable, may_propose
-from models.turnout import voting_power
 from sim import draws
 from sim.draws import Decision
 from sim.governance.desk import PROPOSE, Desk
 from sim.governance_gateway import Submission, check_day
+from sim.kernels.votes import voting_power
 from sim.states.governance import ROUTINE, SCENARIO
 
 if TYPE_CHECKING:
@@ -48,8 +48,9 @@ def submit(desk: Desk) -> None:
 
 def power_of(desk: Desk, row: int) -> Int:
     """Return the votes of each agent of a run now, gwei (agents,)."""
-    first = desk.world.layout.slice("delegates").start
-    return voting_power(desk.world.agent_balance("wrapped")[row], desk.state.delegate_to[row], first)
+    first, power = desk.world.layout.slice("delegates").start, np.zeros(desk.world.layout.agents, np.int64)
+    voting_power(desk.world.agent_balance("wrapped")[row], desk.state.delegate_to[row], first, power)
+    return power
 
 
 def actions_of(desk: Desk, topic: int) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -9,6 +9,7 @@ snapshot.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,15 @@ from models.units import SECONDS_PER_DAY
 from sim import draws
 from sim.accounts import WORLD_ACCOUNTS, Counted
 from sim.draws import Decision
-from sim.governance.desk import PROPOSE, VOTE, Desk
+from sim.governance.desk import PROPOSE, VOTE, Desk, places
 from sim.governance.submission import power_of
 from sim.governance_gateway import ABSTAIN, AGAINST, FOR, Ballot, Electorate, group_ballots
+from sim.kernels import votes as kernel
+from sim.picks import Picks
 from sim.states.governance import SCENARIO, Roll
 
 if TYPE_CHECKING:
-    from sim.world import World
+    from sim.world import Layout, World
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -40,7 +43,7 @@ def take_snapshots(desk: Desk) -> None:
     """Read the roll of every proposal whose delay ends between this noon and the next."""
     proposals, noon = desk.state.proposals, desk.now(PROPOSE)
     ends = (proposals.snapshot >= noon) & (proposals.snapshot < noon + SECONDS_PER_DAY)
-    for row, slot in np.argwhere((proposals.state == ProposalState.PENDING) & ends).tolist():
+    for row, slot in places((proposals.state == ProposalState.PENDING) & ends):
         wrapped = desk.world.agent_balance("wrapped")[row]
         roll = _roll(desk, row, slot, wrapped)
         desk.state.rolls[row, slot] = roll
@@ -56,15 +59,17 @@ def cast(desk: Desk) -> None:
     """Cast the votes of every proposal that is open for the first time."""
     proposals, now = desk.state.proposals, desk.now(VOTE)
     is_open = (proposals.snapshot < now) & (now <= proposals.deadline)
-    for row, slot in np.argwhere((proposals.state == ProposalState.PENDING) & is_open).tolist():
+    for row, slot in places((proposals.state == ProposalState.PENDING) & is_open):
         roll = desk.state.rolls[row, slot]
-        tally = {s: int(roll.power[roll.support == s].sum()) for s in (AGAINST, FOR, ABSTAIN)}
+        votes = roll.support >= 0
+        voters = np.flatnonzero(votes)
+        cast_by, way = roll.power[voters], roll.support[voters]
+        tally = {s: int(cast_by[way == s].sum()) for s in (AGAINST, FOR, ABSTAIN)}
         proposals.for_votes[row, slot] = tally[FOR]
         proposals.against_votes[row, slot] = tally[AGAINST]
         proposals.abstain_votes[row, slot] = tally[ABSTAIN]
         proposals.state[row, slot] = ProposalState.ACTIVE
-        voters = np.flatnonzero(roll.support >= 0)
-        desk.state.voted_last[row] = roll.support >= 0
+        desk.state.voted_last[row] = votes
         desk.did("vote", row, voters)
         gateway = desk.gateway_of(row)
         if gateway is not None:
@@ -87,57 +92,73 @@ def ballots(desk: Desk, roll: Roll) -> tuple[Ballot, ...]:
 
 
 def _roll(desk: Desk, row: int, slot: int, wrapped: Int) -> Roll:
-    power = power_of(desk, row)
+    power, state = power_of(desk, row), desk.state
+    able = Picks.of(power[None, :]).where
+    turnout, direction = _draws(desk, row, slot, able)
+    voters = _turns_out(desk, row, slot, power, able, turnout)
     support = np.full(power.shape, -1, np.int8)
-    voting = _turns_out(desk, row, slot, power)
-    support[voting] = _direction(desk, row, slot, wrapped, power)[voting]
-    small = (
-        desk.state.small[row]
-        & voting[_representative(desk, row)]
-        & (desk.state.delegate_to[row] != UNDELEGATED)
+    support[able[voters]] = _direction(desk, row, slot, wrapped, power, able, direction)[voters]
+    first = desk.world.layout.slice("delegates").start
+    small = kernel.of_owners(wrapped, state.small[row], state.delegate_to[row], first, support >= 0)
+    return Roll(power, support, int(small), _circulating(desk.world, row))
+
+
+def _draws(desk: Desk, row: int, slot: int, able: Int) -> tuple[Float, Float]:
+    """Return the uniforms for turnout and direction of those who can vote; the proposal's day is the key."""
+    world, day = desk.world, int(desk.state.proposals.submitted_day[row, slot])
+    stream, u64 = Decision.VOTE_TURNOUT.value[0], np.uint64
+    turnout, direction = np.empty(able.size), np.empty(able.size)
+    agents = _agent_words(world.layout)[able]
+    kernel.draw(
+        u64(desk.economy.seed), u64(stream), u64(world.runs[row]), u64(day), agents, turnout, direction
     )
-    return Roll(power, support, int(wrapped[small].sum()), _circulating(desk.world, row))
+    return turnout, direction
 
 
-def _representative(desk: Desk, row: int) -> NDArray[np.int64]:
-    """Return the column that votes with each agent's tokens; its own where nobody does."""
-    to = desk.state.delegate_to[row].astype(np.int64)
-    own = np.arange(len(to))
-    return np.where(to >= 0, desk.world.layout.slice("delegates").start + to, own)
+@cache
+def _agent_words(layout: Layout) -> NDArray[np.uint64]:
+    """Return the agent word of each column: class code and index within the class."""
+    return np.concatenate(
+        [(draws.CLASS_CODES[name] << 24) | np.arange(count, dtype=np.uint64) for name, count in layout.counts]
+    )
 
 
-def _turns_out(desk: Desk, row: int, slot: int, power: Int) -> Flags:
-    """Return who votes, bool (agents,)."""
+def _turns_out(desk: Desk, row: int, slot: int, power: Int, able: Int, draw: Float) -> Flags:
+    """Return which of those who can vote do, bool (able,)."""
     state, economy = desk.state, desk.economy
     terms = economy.scenario.governance.turnout
     proposal = economy.scenario.proposal
     is_own = desk.topic(row, slot) == SCENARIO
     chance = vote_probability(
-        power, base=float(terms.base.value), stake_slope=float(terms.stake_slope.value),
-        habit=float(terms.habit.value), voted_before=state.voted_last[row],
+        power[able], base=float(terms.base.value), stake_slope=float(terms.stake_slope.value),
+        habit=float(terms.habit.value), voted_before=state.voted_last[row, able],
         salience_slope=float(terms.salience_slope.value),
         salience=float(proposal.salience) if is_own and proposal is not None else 0.0,
     )  # fmt: skip
-    interest = np.full(power.shape, yearly(float(terms.decay.value), desk.world.day))
-    core = state.core[row].copy()
+    interest = np.full(able.shape, yearly(float(terms.decay.value), desk.world.day))
+    core = state.core[row, able]
     columns = desk.world.layout.slice("delegates")
     present = state.active_delegates(desk.world.day)[row]
-    interest[columns] = np.where(core[columns], 1.0, present)
-    return turns_out(chance, _draw(desk, Decision.VOTE_TURNOUT, row, slot, power), core, interest)
+    of_delegates = (able >= columns.start) & (able < columns.stop)
+    delegates = able[of_delegates] - columns.start
+    interest[of_delegates] = np.where(core[of_delegates], 1.0, present[delegates])
+    return turns_out(chance, draw, core, interest)
 
 
-def _direction(desk: Desk, row: int, slot: int, wrapped: Int, power: Int) -> NDArray[np.int8]:
-    """Return which way each agent votes if it votes, int8 (agents,)."""
-    draw = _draw(desk, Decision.VOTE_DIRECTION, row, slot, power)
+def _direction(
+    desk: Desk, row: int, slot: int, wrapped: Int, power: Int, able: Int, draw: Float
+) -> NDArray[np.int8]:
+    """Return which way each of those who can vote does so if it votes, int8 (able,)."""
     proposals, proposal = desk.state.proposals, desk.economy.scenario.proposal
     if desk.topic(row, slot) != SCENARIO or proposal is None:
         follows = draw < float(desk.economy.scenario.governance.routine.consensus.value)
         return np.where(follows == bool(proposals.tendency[row, slot]), FOR, AGAINST).astype(np.int8)
-    payoff = _payoff(desk, row, wrapped, power, proposal.votes.payoffs)
+    payoff = _payoff(desk, row, wrapped, power, proposal.votes.payoffs)[able]
     for_it = in_favour(payoff, float(proposal.votes.direction.noise), draw)
     support = np.where(for_it, FOR, AGAINST).astype(np.int8)
     for name, choice in proposal.votes.stated.items():
-        support[desk.world.layout.slice(name)] = _STATED[choice]
+        columns = desk.world.layout.slice(name)
+        support[(able >= columns.start) & (able < columns.stop)] = _STATED[choice]
     return support
 
 
@@ -151,17 +172,12 @@ def _payoff(desk: Desk, row: int, wrapped: Int, power: Int, payoffs: dict[str, f
     return np.asarray(total / np.maximum(power, 1))
 
 
-def _draw(desk: Desk, decision: Decision, row: int, slot: int, power: Int) -> Float:
-    """Return one uniform per agent of a run; the proposal's day is the key, classes without votes get 1."""
-    world, day = desk.world, int(desk.state.proposals.submitted_day[row, slot])
-    out = np.ones(power.shape)
-    for name, count in world.layout.counts:
-        columns = world.layout.slice(name)
-        if power[columns].any():
-            run = world.runs[row : row + 1]
-            out[columns] = draws.uniform(desk.economy.seed, decision, run, day, name, count)[0]
-    return out
+def _representative(desk: Desk, row: int) -> Int:
+    """Return the column that votes with each agent's tokens; its own where nobody does."""
+    to = desk.state.delegate_to[row].astype(np.int64)
+    return np.where(to >= 0, desk.world.layout.slice("delegates").start + to, np.arange(len(to)))
 
 
 def _circulating(world: World, row: int) -> int:
-    return int(world.balances[row, _CIRCULATING].sum()) + int(world.holdings[:, row].sum())
+    """Return the circulating supply of a run by the books, which are the balances or the day fails."""
+    return int(world.balances[row, _CIRCULATING].sum()) + int(world.expected_agent[row].sum())

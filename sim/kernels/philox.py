@@ -19,7 +19,8 @@ _32 = np.uint64(32)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _block(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+def block(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    """Return the four words of a block, each uint64 below 2^32; the arguments are such words too."""
     for _ in range(10):
         p0 = _M0 * c0
         p1 = _M1 * c2
@@ -27,6 +28,12 @@ def _block(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
         k0 = (k0 + _W0) & _LOW
         k1 = (k1 + _W1) & _LOW
     return c0, c1, c2, c3
+
+
+@njit(cache=True, nogil=True, inline="always")
+def key_words(seed):  # type: ignore[no-untyped-def]
+    """Return the two words of a block's key, from the seed as uint64."""
+    return seed & _LOW, seed >> _32
 
 
 @njit(cache=True, nogil=True)
@@ -44,11 +51,10 @@ def philox_words(  # type: ignore[no-untyped-def]
     out
         uint32 (runs, agents), written.
     """
-    k0 = seed & _LOW
-    k1 = seed >> _32
+    k0, k1 = key_words(seed)
     for r in range(out.shape[0]):
         for a in range(out.shape[1]):
-            c0, c1, c2, c3 = _block(first_agent + np.uint64(a), day, runs[r], stream, k0, k1)
+            c0, c1, c2, c3 = block(first_agent + np.uint64(a), day, runs[r], stream, k0, k1)
             if word == 0:
                 out[r, a] = c0
             elif word == 1:

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.attribution import cluster_values, integer_weights, mixed_weights, payouts, slashed
+from models.attribution import class_parts, cluster_values, integer_weights, payouts, slashed
 from sim import draws
 from sim.draws import Decision
 from sim.influence import month_shares
+from sim.kernels import shares
+from sim.kernels.apportion import apportion
 from sim.ledger import at, move
 from sim.payouts import credit
 from sim.rates import begins_month, on
@@ -130,16 +132,18 @@ def _decide_disputes(world: World, economy: Economy) -> None:
 def _weigh(world: World, economy: Economy) -> None:
     """Fix the month's weights of every contributor in every query class."""
     usage, traits = world.usage, world.usage.contributors
-    shares = _datanet_shares(world, economy)
+    of_nets = _datanet_shares(world, economy)
     value = _values(world, economy)
     runs, count = value.shape
-    nets = shares.shape[2]
+    nets = of_nets.shape[2]
     flat = np.arange(runs)[:, None] * nets + traits.datanet
     whole = np.bincount(flat.ravel(), weights=value.ravel(), minlength=runs * nets)
     inside = value / np.maximum(whole[flat], np.finfo(np.float64).tiny)
-    rows = [np.take_along_axis(shares[:, k], traits.datanet, axis=1) * inside for k in range(shares.shape[1])]
-    weights = integer_weights(np.stack(rows, axis=1).reshape(-1, count))
-    usage.class_weights = weights.reshape(runs, shares.shape[1], count)
+    rows = [
+        np.take_along_axis(of_nets[:, k], traits.datanet, axis=1) * inside for k in range(of_nets.shape[1])
+    ]
+    weights = integer_weights(np.stack(rows, axis=1).reshape(-1, count), apportion)
+    usage.class_weights = weights.reshape(runs, of_nets.shape[1], count).astype(np.int32)
 
 
 def _datanet_shares(world: World, economy: Economy) -> Float:
@@ -179,13 +183,17 @@ def _divide(world: World) -> None:
     usage = world.usage
     nobody = usage.class_pot // 10_000 * usage.influence.no_influence_bps
     nobody += usage.class_pot % 10_000 * usage.influence.no_influence_bps // 10_000
-    weights = mixed_weights(usage.class_pot - nobody, usage.class_weights)
+    weights = np.empty((world.count, usage.class_weights.shape[2]), np.int64)
+    shares.mix(class_parts(usage.class_pot - nobody, apportion), usage.class_weights, weights)
     unowned = nobody.sum(axis=1)
-    paid, left = payouts(world.dust - unowned, weights)
+    paid, left = payouts(world.dust - unowned, weights, apportion)
     unowned += left
     move(world, "A1", at("distributor"), at("treasury.l2"), unowned)
     world.dust -= unowned + paid.sum(axis=1)
     credit(world, "contributors", paid)
     usage.class_pot[:] = 0
     earning = weights.any(axis=1)
-    usage.contributor_weights[earning] = weights[earning]
+    if earning.all():
+        usage.contributor_weights = weights
+    else:
+        usage.contributor_weights[earning] = weights[earning]

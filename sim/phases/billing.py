@@ -10,17 +10,19 @@ swapped split stops the run.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fees import Split, SplitRule, pay_operators, split, split_bounds, token_fee
+from models.fees import SplitRule, pay_operators, split, split_bounds, token_fee
 from models.operators import claim_gwei
 from sim.identities import IdentityBroken
+from sim.kernels import bills as kernels
 from sim.ledger import at, move
 from sim.payouts import credit
-from sim.rates import Rates, rate_gwei, rates_of, split_rule
+from sim.rates import PAYEES, Rates, is_sold, rate_gwei, rates_of, split_rule
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -43,23 +45,108 @@ class SplitBroken(IdentityBroken):
     """A part of the day's bills went where no split of them can have put it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Billed:
+    """The day's bills and the sums of their parts, int64 gwei.
+
+    Parameters
+    ----------
+    bills
+        (runs, users).
+    count, fees
+        Bills that are not 0, and token fees, (runs,).
+    platform, burn, stakers
+        Parts of all bills, (runs,).
+    by_builder
+        Model parts by the builder who owns the model, (runs, builders).
+    by_class
+        Contributors' parts by query class, (runs, classes).
+    """
+
+    bills: Int
+    count: Int
+    fees: Int
+    platform: Int
+    burn: Int
+    stakers: Int
+    by_builder: Int
+    by_class: Int
+
+
 def advance(world: World, economy: Economy) -> None:
     """Bill every user and split the bills (flows B1 to B6)."""
-    usage, rates = world.usage, rates_of(world, economy)
-    if not rates.sold.any():
+    if not is_sold(world).any():
         return
-    tokens, access = _bills(world, rates)
-    bills = tokens + access
-    parts = split(bills, split_rule(world, economy))
-    move(world, "B1", at("prepaid", "users"), at("clearing"), bills)
-    _book(world, economy, parts)
-    usage.bills = np.count_nonzero(bills, axis=1)
-    usage.fee_gross_gwei = bills.sum(axis=1)
+    usage = world.usage
+    rates = usage.rates or rates_of(world, economy)
+    rule = split_rule(world, economy)
+    billed = bill_fast(world, rates, rule)
+    move(world, "B1", at("prepaid", "users"), at("clearing"), billed.bills)
+    _book(world, economy, billed)
+    usage.bills = billed.count
+    usage.fee_gross_gwei = (
+        billed.platform
+        + billed.burn
+        + billed.stakers
+        + billed.by_builder.sum(axis=1)
+        + billed.by_class.sum(axis=1)
+    )
     usage.fee_net_gwei = usage.fee_gross_gwei - usage.platform_gwei
-    usd = tokens.sum(axis=1) / 1e9 * world.price_usd
+    usd = billed.fees / 1e9 * world.price_usd
     served = usage.tokens_served
     usage.fee_usd_per_1m = np.divide(usd * 1e6, served, out=np.full(world.count, np.nan), where=served > 0)
-    audit(world, split_rule(world, economy))
+    audit(world, rule)
+
+
+def bill(world: World, rates: Rates, rule: SplitRule) -> Billed:
+    """Return the day's bills, in plain numpy: the reference of `bill_fast`."""
+    usage, runs = world.usage, world.count
+    tokens, access = _bills(world, rates)
+    bills = tokens + access
+    parts = split(bills, rule)
+    builders = world.layout.count("builders")
+    earned = np.zeros(runs * builders, np.int64)
+    owner = (np.arange(runs) * builders)[:, None] + usage.model_owner
+    np.add.at(earned, owner.ravel(), parts.parts["model"].ravel())
+    shared = parts.parts["contributors"]
+    by_class = [
+        np.where(usage.users.query_class == k, shared, 0).sum(axis=1) for k in range(usage.class_pot.shape[1])
+    ]
+    return Billed(
+        bills=bills,
+        count=np.count_nonzero(bills, axis=1),
+        fees=tokens.sum(axis=1),
+        platform=parts.platform.sum(axis=1),
+        burn=parts.burn.sum(axis=1),
+        stakers=parts.parts["stakers"].sum(axis=1),
+        by_builder=earned.reshape(runs, builders),
+        by_class=np.stack(by_class, axis=1),
+    )
+
+
+def bill_fast(world: World, rates: Rates, rule: SplitRule) -> Billed:
+    """Return the day's bills by one pass over users, or by the reference where bills are very large."""
+    usage, runs = world.usage, world.count
+    usual = rule.payees == PAYEES and rule.remainder == PAYEES[-1] and rule.weights.sum(axis=1).all()
+    if not usual or usage.asked.max() >= kernels.MOST_TOKENS:
+        return bill(world, rates, rule)
+    counts, fees, sums = (np.empty(shape, np.int64) for shape in (runs, runs, (3, runs)))
+    bills = np.empty(usage.demand_in.shape, np.int64)
+    by_builder = np.zeros((runs, world.layout.count("builders")), np.int64)
+    by_class = np.zeros(usage.class_pot.shape, np.int64)
+    asked, served = usage.asked, np.stack((usage.serving.served_in, usage.serving.served_out))
+    shares = np.minimum(np.divide(served, asked, out=np.zeros(asked.shape), where=asked > 0), 1.0)
+    model, stakers, _ = rule.weights.T
+    exact = kernels.bill_all(
+        usage.demand_in, usage.demand_out, world.agent_balance("prepaid"), world.layout.slice("users").start,
+        usage.users.paid, usage.users.query_class, usage.model_owner, shares, np.stack((rates.input, rates.output)),
+        rates.access, rates.paid_level,
+        np.stack((rule.platform_bps, rule.platform_flat, rule.burn_bps, model, stakers, rule.weights.sum(axis=1))),
+        bills, counts, fees, sums, by_builder, by_class,
+    )  # fmt: skip
+    if not exact:
+        return bill(world, rates, rule)
+    return Billed(bills, counts, fees, sums[0], sums[1], sums[2], by_builder, by_class)
 
 
 def _bills(world: World, rates: Rates) -> tuple[Int, Int]:
@@ -81,10 +168,10 @@ def _served(asked: Int, served: Float) -> Int:
     return np.asarray((asked * np.minimum(share, 1.0)[:, None]).astype(np.int64))
 
 
-def _book(world: World, economy: Economy, parts: Split) -> None:
+def _book(world: World, economy: Economy, billed: Billed) -> None:
     """Move the parts out of clearing."""
     usage = world.usage
-    usage.platform_gwei, usage.burned_gwei = parts.platform.sum(axis=1), parts.burn.sum(axis=1)
+    usage.platform_gwei, usage.burned_gwei = billed.platform, billed.burn
     pay = economy.scenario.operator_pay
     claim = claim_gwei(
         np.floor(usage.tokens_served).astype(np.int64), rate_gwei(world, "operator_pay.rate", pay.rate.unit)
@@ -94,31 +181,25 @@ def _book(world: World, economy: Economy, parts: Split) -> None:
     usage.operator_shortfall = missing if "emission.operators" in pay.from_ else np.zeros_like(missing)
     move(world, "B2", at("clearing"), at("operators_pot"), paid)
     move(world, "B2", at("clearing"), at("treasury.l2"), usage.platform_gwei - paid)
-    _pay_builders(world, parts.parts["model"])
-    move(world, "B4", at("clearing"), at("staking_rewards"), parts.parts["stakers"].sum(axis=1))
-    _fill_pots(world, parts.parts["contributors"])
+    _pay_builders(world, billed.by_builder)
+    move(world, "B4", at("clearing"), at("staking_rewards"), billed.stakers)
+    _fill_pots(world, billed.by_class)
     move(world, "B6", at("clearing"), at("burned.l2"), usage.burned_gwei)
 
 
-def _pay_builders(world: World, amounts: Int) -> None:
-    """Credit each bill's model part to the builder who owns the model (flow B3)."""
-    runs, builders = world.count, world.layout.count("builders")
-    earned = np.zeros(runs * builders, np.int64)
-    owner = (np.arange(runs) * builders)[:, None] + world.usage.model_owner
-    np.add.at(earned, owner.ravel(), amounts.ravel())
-    by_builder = earned.reshape(runs, builders)
-    move(world, "B3", at("clearing"), at("distributor"), amounts.sum(axis=1))
+def _pay_builders(world: World, by_builder: Int) -> None:
+    """Credit the bills' model parts to the builders who own the models (flow B3)."""
+    total = by_builder.sum(axis=1)
+    move(world, "B3", at("clearing"), at("distributor"), total)
     credit(world, "builders", by_builder)
-    earning = by_builder.any(axis=1)
+    earning = total > 0
     world.usage.builder_weights[earning] = by_builder[earning]
 
 
-def _fill_pots(world: World, amounts: Int) -> None:
+def _fill_pots(world: World, by_class: Int) -> None:
     """Put the contributors' part aside by query class (flow B5); attribution divides it."""
-    usage = world.usage
-    for k in range(usage.class_pot.shape[1]):
-        usage.class_pot[:, k] = np.where(usage.users.query_class == k, amounts, 0).sum(axis=1)
-    total = usage.class_pot.sum(axis=1)
+    world.usage.class_pot[:] = by_class
+    total = by_class.sum(axis=1)
     move(world, "B5", at("clearing"), at("distributor"), total)
     world.dust += total
 

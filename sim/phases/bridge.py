@@ -9,16 +9,18 @@ and identity 3 compares it with what lies on L2.
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.apportion import apportion_floor
 from models.bridge import fast_exit, withdrawal_days
+from models.exact import mul_div
 from models.units import SECONDS_PER_DAY
 from sim import gas
-from sim.ledger import at, move
+from sim.ledger import at, move, move_some
+from sim.picks import Picks
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -37,50 +39,51 @@ def advance(world: World, economy: Economy) -> None:
     _withdraw(world, economy)
     _withdraw_treasury(world, economy)
     _refill_fast_exits(world, economy)
-    world.bridge.deposit_orders[:] = 0
-    world.bridge.withdraw_orders[:] = 0
     world.bridge.treasury_withdraw[:] = 0
 
 
 def exit_days(economy: Economy) -> int:
     """Return the whole days between initiating a withdrawal and being paid on L1."""
     bridge = economy.scenario.bridge
-    window, output_every, user_delay = [
-        Fraction(p.value.seconds, SECONDS_PER_DAY)
-        for p in (bridge.window, bridge.output_every, bridge.user_delay)
-    ]
-    return withdrawal_days(window, output_every, user_delay)
+    return _exit_days(*(p.value.seconds for p in (bridge.window, bridge.output_every, bridge.user_delay)))
+
+
+@cache
+def _exit_days(window: int, output_every: int, user_delay: int) -> int:
+    days = [Fraction(seconds, SECONDS_PER_DAY) for seconds in (window, output_every, user_delay)]
+    return withdrawal_days(days[0], days[1], days[2])
 
 
 def _arrive(world: World) -> None:
     state, day = world.bridge, world.day
-    shape = (world.count, world.layout.agents)
-    deposits, exits = state.deposits.pop(day, shape), state.withdrawals.pop(day, shape)
-    move(world, "X1", at("transit_deposit", "*"), at("wallet.l2", "*"), deposits)
-    move(world, "X2", at("transit_withdraw", "*"), at("wallet.l1", "*"), exits)
-    zero = np.zeros(world.count, np.int64)
-    pools = state.pool_deposits.pop(day, np.zeros((world.count, len(POOLS)), np.int64))
-    for i, name in enumerate(POOLS):
-        move(world, "U4", at(f"transit_deposit.pool.{name}"), at(f"pool.{name}.l2"), pools[:, i])
-    treasury = state.treasury_withdrawals.pop(day, zero)
-    move(world, "X2", at("transit_withdraw.treasury"), at("treasury.l1"), treasury)
-    provider = state.fastbridge_withdrawals.pop(day, zero)
-    move(world, "X4", at("transit_withdraw.fastbridge"), at("fastbridge.l1"), provider)
-    paid = exits.sum(axis=1)
-    state.escrow -= paid + treasury + provider
+    move_some(world, "X1", at("transit_deposit", "*"), at("wallet.l2", "*"), state.deposits.take(day))
+    paid = move_some(
+        world, "X2", at("transit_withdraw", "*"), at("wallet.l1", "*"), state.withdrawals.take(day)
+    )
+    pools = state.pool_deposits.pop(day, None)
+    if pools is not None:
+        for i, name in enumerate(POOLS):
+            move(world, "U4", at(f"transit_deposit.pool.{name}"), at(f"pool.{name}.l2"), pools[:, i])
+    for flow, queue, source, target in (
+        ("X2", state.treasury_withdrawals, "transit_withdraw.treasury", "treasury.l1"),
+        ("X4", state.fastbridge_withdrawals, "transit_withdraw.fastbridge", "fastbridge.l1"),
+    ):
+        amount = queue.pop(day, None)
+        if amount is not None:
+            move(world, flow, at(source), at(target), amount)
+            state.escrow -= amount
+    state.escrow -= paid
     state.exits_gwei = paid
     state.slow_exits_gwei = paid
 
 
 def _deposit(world: World, economy: Economy) -> None:
-    state = world.bridge
-    users = world.layout.slice("users")
-    state.deposit_orders[:, users] = world.agent_balance("wallet.l1", "users")
-    amounts = np.minimum(state.deposit_orders, world.agent_balance("wallet.l1"))
-    move(world, "X1", at("wallet.l1", "*"), at("transit_deposit", "*"), amounts)
-    state.deposits.push(world.day + 1, amounts)
-    state.escrow += amounts.sum(axis=1)
-    _log_l1_gas(world, economy, "deposit", (amounts > 0).sum(axis=1))
+    """Carry out deposit orders; users send all that they have on L1."""
+    state, users = world.bridge, world.layout.slice("users")
+    some = Picks.of_orders(state.deposit_orders, world.agent_balance("wallet.l1"), users)
+    state.escrow += move_some(world, "X1", at("wallet.l1", "*"), at("transit_deposit", "*"), some)
+    state.deposits.add(world.day + 1, some)
+    _log_l1_gas(world, economy, "deposit", some)
 
 
 def _supply_pools(world: World, economy: Economy) -> None:
@@ -105,35 +108,40 @@ def _epoch_needs(world: World) -> tuple[Int, Int]:
 
 
 def _withdraw(world: World, economy: Economy) -> None:
-    state = world.bridge
-    wanted = np.minimum(state.withdraw_orders, world.agent_balance("wallet.l2"))
-    if not wanted.any():
+    wanted = Picks.of_orders(world.bridge.withdraw_orders, world.agent_balance("wallet.l2"))
+    if not wanted.where.size:
         return
     fast = _fast_part(world, economy, wanted)
-    slow = wanted - fast
-    move(world, "X2", at("wallet.l2", "*"), at("transit_withdraw", "*"), slow)
-    state.withdrawals.push(world.day + exit_days(economy), slow)
-    gas.charge(world, economy, "*", "withdraw", wanted > 0)
-    _log_l1_gas(world, economy, "exit", (slow > 0).sum(axis=1))
+    slow = Picks(wanted.where, wanted.amounts - fast).where_positive()
+    move_some(world, "X2", at("wallet.l2", "*"), at("transit_withdraw", "*"), slow)
+    world.bridge.withdrawals.add(world.day + exit_days(economy), slow)
+    gas.charge_some(world, economy, "*", "withdraw", wanted.where)
+    _log_l1_gas(world, economy, "exit", slow)
 
 
-def _fast_part(world: World, economy: Economy, wanted: Int) -> Int:
-    """Pay the fast exits of those whose taste is speed (flow X3) and return the amounts taken from L2."""
+def _fast_part(world: World, economy: Economy, wanted: Picks) -> Int:
+    """Pay the fast exits of those whose taste is speed (flow X3) and return what of each amount is taken from L2."""
     terms = economy.scenario.bridge.fast_exit
-    asked = np.where(world.holding.haste < float(terms.share.value), wanted, 0)
-    if not asked.any():
+    in_haste = world.holding.haste.reshape(-1)[wanted.where] < float(terms.share.value)
+    asked = np.where(in_haste, wanted.amounts, 0)
+    if not in_haste.any():
         return asked
-    total = asked.sum(axis=1)
+    taken = _served(world, wanted.where // world.layout.agents, asked)
+    paid, _ = fast_exit(taken, terms.fee.value.numerator, terms.fee.value.denominator)
+    move_some(world, "X3", at("wallet.l2", "*"), at("fastbridge.l2"), Picks(wanted.where, taken))
+    paid_out = move_some(world, "X3", at("fastbridge.l1"), at("wallet.l1", "*"), Picks(wanted.where, paid))
+    world.bridge.exits_gwei = world.bridge.exits_gwei + paid_out
+    return taken
+
+
+def _served(world: World, row: Int, asked: Int) -> Int:
+    """Divide each run's inventory by what is asked, floored, where it does not serve everybody."""
+    total = np.zeros(world.count, np.int64)
+    np.add.at(total, row, asked)
     inventory = world.world_balance("fastbridge.l1")
-    taken, _ = apportion_floor(np.minimum(total, inventory), asked)
-    paid = np.zeros_like(taken)
-    in_haste = np.flatnonzero(taken.any(axis=0))
-    paid[:, in_haste], _ = fast_exit(
-        taken[:, in_haste], terms.fee.value.numerator, terms.fee.value.denominator
-    )
-    move(world, "X3", at("wallet.l2", "*"), at("fastbridge.l2"), taken)
-    move(world, "X3", at("fastbridge.l1"), at("wallet.l1", "*"), paid)
-    world.bridge.exits_gwei = world.bridge.exits_gwei + paid.sum(axis=1)
+    if (total <= inventory).all():
+        return asked
+    taken, _ = mul_div(asked, np.minimum(total, inventory)[row], np.maximum(total, 1)[row])
     return taken
 
 
@@ -158,6 +166,7 @@ def _refill_fast_exits(world: World, economy: Economy) -> None:
         world.bridge.fastbridge_withdrawals[world.day + exit_days(economy)] = home
 
 
-def _log_l1_gas(world: World, economy: Economy, action: str, count: Int) -> None:
+def _log_l1_gas(world: World, economy: Economy, action: str, some: Picks) -> None:
     usd = float(getattr(economy.scenario.gas.l1, action).value)
+    count = some.count_per_run(world.count, world.layout.agents)
     world.usd.add("bridge", f"l1 gas {action}", count * np.int64(round(usd * 1e6)))

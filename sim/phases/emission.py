@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.apportion import apportion
 from models.emission import daily_part
+from sim.kernels.apportion import apportion
 from sim.ledger import at, move
 from sim.payouts import credit
 
@@ -23,24 +23,28 @@ if TYPE_CHECKING:
 
 Int = NDArray[np.int64]
 
+PROGRAMMES = ("contributors", "builders", "stakers", "operators")
+"""Programmes in the order in which they are paid."""
+
 
 def advance(world: World, economy: Economy) -> None:
     """Pay initial holders, airdrops and the programmes of the day (flows E1 to E4)."""
     _airdrops(world, economy)
-    spent = _pay_earners(world, economy, "contributors", world.usage.contributor_weights)
-    spent = spent + _pay_earners(world, economy, "builders", world.usage.builder_weights)
-    stakers = _affordable(world, due_today(world, economy, "stakers"))
+    contributors_due, builders_due, stakers_due, operators_due = due_today(world, economy)
+    spent = _pay_earners(world, contributors_due, "contributors", world.usage.contributor_weights)
+    spent = spent + _pay_earners(world, builders_due, "builders", world.usage.builder_weights)
+    stakers = _affordable(world, stakers_due)
     move(world, "E3", at("pool.community.l2"), at("staking_rewards"), stakers)
-    shortfall = np.minimum(world.usage.operator_shortfall, due_today(world, economy, "operators"))
+    shortfall = np.minimum(world.usage.operator_shortfall, operators_due)
     operators = _affordable(world, shortfall)
     move(world, "E4", at("pool.community.l2"), at("operators_pot"), operators)
     world.holding.emitted = spent + stakers + operators
 
 
-def due_today(world: World, economy: Economy, programme: str) -> Int:
-    """Return a programme's part of today, gwei (runs,); a parameter that is off pays nothing."""
-    budget = np.maximum(world.governed.read(f"emission.monthly.{programme}"), 0)
-    return daily_part(budget, economy.scenario.start, economy.date_of(world.day))
+def due_today(world: World, economy: Economy) -> Int:
+    """Return each programme's part of today, int64 gwei (`PROGRAMMES`, runs); one that is off pays nothing."""
+    budgets = np.stack([world.governed.read(f"emission.monthly.{programme}") for programme in PROGRAMMES])
+    return daily_part(np.maximum(budgets, 0), economy.scenario.start, economy.date_of(world.day))
 
 
 def _affordable(world: World, wanted: Int) -> Int:
@@ -72,9 +76,8 @@ def _distribute(world: World, amount: int, weights: Int) -> Int:
     return parts
 
 
-def _pay_earners(world: World, economy: Economy, programme: str, weights: Int) -> Int:
-    someone = weights.any(axis=1)
-    amount = np.where(someone, _affordable(world, due_today(world, economy, programme)), 0)
+def _pay_earners(world: World, due: Int, programme: str, weights: Int) -> Int:
+    amount = np.where(weights.any(axis=1), _affordable(world, due), 0)
     move(world, "E2", at("pool.community.l2"), at("distributor"), amount)
     credit(world, programme, apportion(amount, weights))
     return amount

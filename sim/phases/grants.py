@@ -104,9 +104,15 @@ def _number(world: World, economy: Economy, each: float, budget: Int) -> Int:
 
 
 def _first(order: Float, eligible: Bool, number: Int) -> Bool:
-    """Return the first `number` (runs,) eligible agents by `order`."""
-    place = np.argsort(np.argsort(np.where(eligible, order, np.inf), axis=1, kind="stable"), axis=1)
-    return np.asarray(eligible & (place < number[:, None]))
+    """Return the first `number` (runs,) eligible agents by `order`, ties by index."""
+    keys, picked = np.where(eligible, order, np.inf), np.zeros(eligible.shape, bool)
+    for row in np.flatnonzero(number > 0).tolist():
+        key, count = keys[row], min(int(number[row]), keys.shape[1])
+        last = np.partition(key, count - 1)[count - 1]
+        picked[row] = key < last
+        level = np.flatnonzero(key == last)
+        picked[row, level[: count - int(picked[row].sum())]] = True
+    return picked & eligible
 
 
 def _pay(world: World, economy: Economy, due: Int) -> None:

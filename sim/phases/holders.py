@@ -1,9 +1,9 @@
 """Holders: who sells, stakes, wraps and bridges.
 
 Rule decided here: airdropped tokens are sold by the survival curve that airdrops showed; holders and insiders sell a
-monthly share of the rest unless it was sold forward; earners who withdrew to L1 sell what arrives. Participants
-revisit a target portfolio (stake, GOPEN) every `plan.every` days, each agent on its own day of the cycle. Decisions
-see yesterday's close; a decision is a float only until it is floored to gwei once.
+monthly share of the rest unless it was sold forward. Participants revisit a target portfolio (stake, GOPEN) every
+`plan.every` days, each agent on its own day of the cycle. Decisions see yesterday's close; a decision is a float only
+until it is floored to gwei once.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from models.behaviour import cliff_anticipation, daily_rate_from_monthly, survival_hazard
 from sim import draws, gas
 from sim.draws import Decision
-from sim.ledger import at, move
+from sim.kernels import holders as kernels
+from sim.ledger import at, move_some
 from sim.phases.staking import STAKERS
+from sim.picks import Picks
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -38,15 +40,33 @@ def advance(world: World, economy: Economy) -> None:
     _sell_holders(world, economy)
     _sell_insiders(world, economy)
     _sell_ahead(world, economy)
-    for name in SELLERS_ON_ARRIVAL:
-        _order(world, name, world.agent_balance("wallet.l1", name))
-    for name in STAKERS:
-        _follow_plan(world, economy, name)
+    _follow_plans(world, economy)
     world.holding.days_since_receipt += 1
 
 
 def _order(world: World, name: str, amount: Int) -> None:
     world.market.sell_orders[:, world.layout.slice(name)] += amount
+
+
+def sell_airdrops(
+    wallets: Int, airdropped: Int, words: NDArray[np.uint32], hazard: Float, rate: float
+) -> tuple[Int, Int]:
+    """Return what holders order to be sold, and the airdropped tokens that they keep.
+
+    Parameters
+    ----------
+    wallets, airdropped
+        L1 wallets, and tokens of airdrops that are not sold yet, gwei (runs, holders).
+    words
+        One word each, (runs, holders).
+    hazard
+        Chance of selling all that was airdropped, (runs,).
+    rate
+        Part of the rest that is sold.
+    """
+    dropped = np.minimum(airdropped, wallets)
+    sold = np.where(words < draws.below(hazard)[:, None], dropped, 0)
+    return sold + np.floor((wallets - dropped) * rate).astype(np.int64), dropped - sold
 
 
 def _sell_holders(world: World, economy: Economy) -> None:
@@ -57,14 +77,15 @@ def _sell_holders(world: World, economy: Economy) -> None:
         float(sell.survival.scale.value),
         float(sell.survival.exponent.value),
     )
-    count = world.layout.count("holders")
-    u = draws.uniform(economy.seed, Decision.HOLDER_SELL, world.runs, world.day, "holders", count)
-    wallets = world.agent_balance("wallet.l1", "holders")
-    dropped = np.minimum(world.holding.airdropped, wallets)
-    sold = np.where(u < hazard[:, None], dropped, 0)
-    world.holding.airdropped = dropped - sold
-    rest = np.floor((wallets - dropped) * daily_rate_from_monthly(float(sell.monthly.value))).astype(np.int64)
-    _order(world, "holders", sold + rest)
+    kernels.sell_airdrops(
+        world.agent_balance("wallet.l1"),
+        world.holding.airdropped,
+        world.market.sell_orders,
+        world.layout.slice("holders").start,
+        *draws.key(economy.seed, Decision.HOLDER_SELL, world.runs, world.day, "holders"),
+        draws.below(hazard),
+        daily_rate_from_monthly(float(sell.monthly.value)),
+    )
 
 
 def _sell_insiders(world: World, economy: Economy) -> None:
@@ -103,7 +124,7 @@ class Rebalancing:
 def rebalance(
     l1: Int, l2: Int, stake: Int, wrapped: Int, stake_share: Float, wrap_share: Float
 ) -> Rebalancing:
-    """Return the moves towards a target of stake and GOPEN.
+    """Return the moves towards a target of stake and GOPEN: the reference of `sim.kernels.holders.follow_plans`.
 
     Parameters
     ----------
@@ -134,31 +155,53 @@ def rebalance(
     )
 
 
-def _follow_plan(world: World, economy: Economy, name: str) -> None:
+def _follow_plans(world: World, economy: Economy) -> None:
     """Move the agents whose day it is towards their target of stake and GOPEN."""
-    plan = getattr(economy.scenario.agents, name).plan
-    every, columns = plan.every.value.days, world.layout.slice(name)
-    own = slice(world.day % every, None, every)
-    if own.start >= columns.stop - columns.start:
-        return
-    takes_part = world.holding.taste[:, columns][:, own] < float(plan.participate.value)
-    l1, l2, stake, wrapped = (
-        world.agent_balance(key, name)[:, own] for key in ("wallet.l1", "wallet.l2", "stake", "wrapped")
+    stake, unstake, wrap, unwrap = _planned(world, economy)
+    wallet, staked, wrapped = (at(name, "*") for name in ("wallet.l2", "stake", "wrapped"))
+    if stake.where.size:
+        move_some(world, "S1", wallet, staked, stake)
+    if unstake.where.size:
+        move_some(world, "S1", staked, at("unbonding", "*"), unstake)
+        _unbond(world, economy, unstake)
+    if wrap.where.size:
+        world.holding.gopen_supply += move_some(world, "H1", wallet, wrapped, wrap)
+    if unwrap.where.size:
+        world.holding.gopen_supply -= move_some(world, "H1", wrapped, wallet, unwrap)
+    for action, some in (("stake", stake), ("unstake", unstake), ("wrap", wrap), ("unwrap", unwrap)):
+        if some.where.size:
+            gas.charge_some(world, economy, "*", action, some.where)
+
+
+def _planned(world: World, economy: Economy) -> list[Picks]:
+    """Return who stakes, unstakes, wraps and unwraps how much today; orders to bridge are placed."""
+    places, plans, acting = [], [], 0
+    for name in STAKERS:
+        plan, columns = getattr(economy.scenario.agents, name).plan, world.layout.slice(name)
+        every = plan.every.value.days
+        own = range(columns.start + world.day % every, columns.stop, every)
+        acting += len(own)
+        places.append((own.start, columns.stop, every))
+        plans.append([float(share.value) for share in (plan.participate, plan.stake, plan.wrap)])
+    where, amounts = (np.empty((4, world.count * acting), np.int64) for _ in range(2))
+    counts = np.empty(4, np.int64)
+    kernels.follow_plans(
+        world.agent_balance("wallet.l1"),
+        world.agent_balance("wallet.l2"),
+        world.agent_balance("stake"),
+        world.agent_balance("wrapped"),
+        world.holding.taste,
+        np.array(places),
+        np.array(plans),
+        np.array([name not in SELLERS_ON_ARRIVAL for name in STAKERS]),
+        DUST,
+        world.bridge.deposit_orders,
+        world.bridge.withdraw_orders,
+        where,
+        amounts,
+        counts,
     )
-    stake_share, wrap_share = (
-        np.where(takes_part, float(share.value), 0.0).astype(np.float64) for share in (plan.stake, plan.wrap)
-    )
-    step = rebalance(l1, l2, stake, wrapped, stake_share, wrap_share)
-    world.bridge.deposit_orders[:, columns][:, own] += step.deposit
-    if name not in SELLERS_ON_ARRIVAL:
-        world.bridge.withdraw_orders[:, columns][:, own] += step.idle
-    move(world, "S1", at("wallet.l2", name), at("stake", name), step.stake, own)
-    _unstake(world, economy, name, own, step.unstake)
-    move(world, "H1", at("wallet.l2", name), at("wrapped", name), step.wrap, own)
-    move(world, "H1", at("wrapped", name), at("wallet.l2", name), step.unwrap, own)
-    world.holding.gopen_supply += step.wrap.sum(axis=1) - step.unwrap.sum(axis=1)
-    for action in ("stake", "unstake", "wrap", "unwrap"):
-        gas.charge(world, economy, name, action, getattr(step, action) > 0, own)
+    return [Picks(where[kind, :count], amounts[kind, :count]) for kind, count in enumerate(counts)]
 
 
 def _part(total: Int, share: Float) -> Int:
@@ -177,27 +220,30 @@ def _excess(have: Int, want: Int) -> Int:
     return np.where((gap > DUST) & (gap > want // 5), gap, 0)
 
 
-def _unstake(world: World, economy: Economy, name: str, own: slice, amount: Int) -> None:
+def _unbond(world: World, economy: Economy, some: Picks) -> None:
     """Start unbonding; how long it takes is the lock class of the agent, by its taste."""
-    if not amount.any():
-        return
-    move(world, "S1", at("stake", name), at("unbonding", name), amount, own)
-    columns = world.layout.slice(name)
-    taste = world.holding.taste[:, columns][:, own]
-    long_part = float(economy.scenario.staking.long_share.value) * float(
-        getattr(economy.scenario.agents, name).plan.participate.value
+    taste = world.holding.taste.ravel()[some.where]
+    run, column = np.divmod(some.where, world.layout.agents)
+    is_long = taste < _long_part(economy)[world.layout.class_of[column]]
+    for lock, mask in (("long", is_long), ("flexible", ~is_long)):
+        if mask.any():
+            _queue(world, lock, run[mask], Picks(some.where[mask], some.amounts[mask]))
+
+
+def _long_part(economy: Economy) -> Float:
+    """Return the taste below which an agent's stake is locked for long, (classes,)."""
+    share, agents = float(economy.scenario.staking.long_share.value), economy.scenario.agents
+    return np.array(
+        [
+            share * float(getattr(agents, name).plan.participate.value) if name in STAKERS else 0.0
+            for name, _ in economy.layout.counts
+        ]
     )
-    every_agent = np.zeros_like(world.agent_balance("stake"))
-    for lock, mask in (("long", taste < long_part), ("flexible", taste >= long_part)):
-        every_agent[:, columns][:, own] = np.where(mask, amount, 0)
-        _push_unbonding(world, lock, every_agent)
 
 
-def _push_unbonding(world: World, lock: str, amounts: Int) -> None:
+def _queue(world: World, lock: str, run: Int, some: Picks) -> None:
     """Queue by the delay in force, which a vote may have made different from run to run."""
-    if not amounts.any():
-        return
     delays = world.governed.read(f"staking.locks.{lock}")
     for delay in np.unique(delays):
-        due = world.day + max(-(-int(delay) // 86_400), 1)
-        world.holding.unbonding.push(due, np.where((delays == delay)[:, None], amounts, 0))
+        due, own = world.day + max(-(-int(delay) // 86_400), 1), delays[run] == delay
+        world.holding.unbonding.add(due, Picks(some.where[own], some.amounts[own]))

@@ -9,18 +9,21 @@ alone: two series that are never added up silently.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.apportion import apportion_floor
 from models.exact import mul_div
 from models.market import clear_batch, price_usd
 from models.units import MICRO_USD_PER_USD
 from sim import draws
 from sim.draws import Decision
-from sim.ledger import at, move
+from sim.kernels import orders as kernels
+from sim.kernels.apportion import apportion_floor, floors_of_some
+from sim.ledger import at, move, move_some
+from sim.picks import Picks
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -101,34 +104,85 @@ def _buyback_usd(world: World, economy: Economy) -> Int:
     return np.full(world.count, math.floor(monthly / DAYS_PER_MONTH * MICRO_USD_PER_USD), np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What is offered and asked for today.
+
+    Parameters
+    ----------
+    sells
+        Gwei that each agent sells, int64 (runs, agents).
+    sold, spent
+        Gwei sold and micro-USD spent by class, int64 (runs, classes).
+    buys
+        Micro-USD of those who buy.
+    """
+
+    sells: Int
+    sold: Int
+    spent: Int
+    buys: Picks
+
+
+def orders_of_the_day(sells: Int, wallets: Int, buys: Int, starts: Int) -> Orders:
+    """Return the orders, sales cut to what wallets hold: the reference of `sim.kernels.orders.take_market_orders`.
+
+    Parameters
+    ----------
+    sells, wallets, buys
+        Gwei offered, gwei on L1 and micro-USD to be spent, int64 (runs, agents).
+    starts
+        First column of each class, int64 (classes,).
+    """
+    cut = np.minimum(sells, wallets)
+    sold, spent = (np.add.reduceat(amount, starts, axis=1) for amount in (cut, buys))
+    return Orders(cut, sold, spent, Picks.of(buys))
+
+
+def _take_orders(world: World) -> Orders:
+    """Return the day's orders; purchases are taken out of the state, sales are cut in place."""
+    state, bounds = world.market, world.layout.bounds
+    sold, spent = (np.empty((world.count, len(bounds) - 1), np.int64) for _ in range(2))
+    where, spends = (np.empty(state.buy_orders.size, np.int64) for _ in range(2))
+    count = kernels.take_market_orders(
+        state.sell_orders,
+        world.agent_balance("wallet.l1"),
+        state.buy_orders,
+        bounds,
+        sold,
+        spent,
+        where,
+        spends,
+    )
+    return Orders(state.sell_orders, sold, spent, Picks(where[:count].copy(), spends[:count].copy()))
+
+
 def _clear(world: World, economy: Economy, buyback: Int) -> None:
-    state = world.market
-    wallets = world.agent_balance("wallet.l1")
-    sells = np.minimum(state.sell_orders, wallets)
+    state, orders = world.market, _take_orders(world)
     treasury = np.minimum(state.treasury_sell, world.world_balance("treasury.l1"))
-    spend = state.buy_orders
-    sell_total = sells.sum(axis=1) + treasury
-    buy_total = spend.sum(axis=1) + buyback
+    spent = orders.spent.sum(axis=1)
+    sell_total, buy_total = orders.sold.sum(axis=1) + treasury, spent + buyback
     x, y = world.world_balance("venue"), state.pool_micro_usd
     result = clear_batch(x, y, sell_total, buy_total, fee_bps(economy))
     to_buyback, _ = mul_div(result.tokens_to_buyers, buyback, np.maximum(buy_total, 1))
-    bought, dust = apportion_floor(result.tokens_to_buyers - to_buyback, spend)
-    move(world, "M1", at("wallet.l1", "*"), at("venue"), sells)
+    for_agents = result.tokens_to_buyers - to_buyback
+    run = orders.buys.where // world.layout.agents
+    bought = floors_of_some(for_agents, np.maximum(spent, 1), run, orders.buys.amounts)
+    move(world, "M1", at("wallet.l1", "*"), at("venue"), orders.sells)
     move(world, "M1", at("treasury.l1"), at("venue"), treasury)
-    move(world, "M1", at("venue"), at("wallet.l1", "*"), bought)
-    _log_usd(world, sells, spend, result.price_usd)
+    received = move_some(world, "M1", at("venue"), at("wallet.l1", "*"), Picks(orders.buys.where, bought))
+    _log_usd(world, orders, result.price_usd)
     _buy_back(world, economy, buyback, to_buyback)
     state.pool_micro_usd = result.y
     state.sold_gwei = sell_total
-    state.bought_gwei = result.tokens_to_buyers - dust
+    state.bought_gwei = received + to_buyback
     state.buyback_micro_usd = buyback
 
 
-def _log_usd(world: World, sells: Int, spend: Int, price: Float) -> None:
-    sold, spent = (np.add.reduceat(amount, world.layout.starts, axis=1) for amount in (sells, spend))
-    proceeds = np.floor(sold * (price * (MICRO_USD_PER_USD / 1e9))[:, None]).astype(np.int64)
+def _log_usd(world: World, orders: Orders, price: Float) -> None:
+    proceeds = np.floor(orders.sold * (price * (MICRO_USD_PER_USD / 1e9))[:, None]).astype(np.int64)
     for i, (name, _) in enumerate(world.layout.counts):
-        for purpose, amount in (("purchase", spent[:, i]), ("sale", proceeds[:, i])):
+        for purpose, amount in (("purchase", orders.spent[:, i]), ("sale", proceeds[:, i])):
             if amount.any():
                 world.usd.add(name, purpose, amount)
 
@@ -147,5 +201,4 @@ def _publish(world: World) -> None:
     state.price_path = np.concatenate((state.price_path[:, 1:], world.price_usd[:, None]), axis=1)
     state.peak_usd = np.maximum(state.peak_usd, world.price_usd)
     state.sell_orders[:] = 0
-    state.buy_orders[:] = 0
     state.treasury_sell[:] = 0

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.apportion import apportion
 from models.operators import days_in_a_row, leaving, margin, pay_weights
 from sim import draws
 from sim.draws import Decision
+from sim.kernels.apportion import apportion
 from sim.ledger import at, move
 from sim.payouts import order_sales
-from sim.rates import rates_of
+from sim.rates import is_sold
 from sim.serving.dedicated import DedicatedFleet
 from sim.states.usage import MARGIN_DAYS
 
@@ -36,7 +36,7 @@ Bool = NDArray[np.bool_]
 
 def advance(world: World, economy: Economy) -> None:
     """Pay operators (flow O1), book costs, order sales, let operators enter and leave."""
-    if rates_of(world, economy).sold.any():
+    if is_sold(world).any():
         paid = _pay(world)
         _cost(world, economy, paid)
         if not isinstance(economy.fleet, DedicatedFleet):
@@ -68,11 +68,9 @@ def _cost(world: World, economy: Economy, paid: Int) -> None:
     usage.uncovered_usd += costs
     usage.serving_cost_usd = costs.sum(axis=1)
     world.usd.add("operators", "serving cost", np.floor(usage.serving_cost_usd * 1e6).astype(np.int64))
-    kinds, slot = np.arange(len(unit)), world.day % MARGIN_DAYS
-    replicas = usage.replicas_by_kind
+    slot, replicas = world.day % MARGIN_DAYS, usage.replicas_by_kind
     one = np.maximum(replicas, 1)
-    earned = np.stack([paid[:, usage.machine == kind].sum(axis=1) for kind in kinds], axis=1)
-    usage.revenue_ring[:, :, slot] = earned / 1e9 * world.price_usd[:, None] / one
+    usage.revenue_ring[:, :, slot] = usage.by_kind(paid) / 1e9 * world.price_usd[:, None] / one
     usage.cost_ring[:, :, slot] = np.where(replicas > 0, unit, 0.0)
     usage.operator_profit_usd = paid.sum(axis=1) / 1e9 * world.price_usd - usage.serving_cost_usd
     usage.operator_margin = _margin(world, replicas)

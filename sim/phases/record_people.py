@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inequality import gini, hhi, nakamoto, top_share
+from models.inequality import gini, hhi, top_share
+from sim.kernels import people as kernel
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -20,29 +21,31 @@ if TYPE_CHECKING:
 Int = NDArray[np.int64]
 
 
-def holdings_of(world: World, agent_class: str = "*") -> Int:
-    """Return what each agent of a class owns over all accounts, unclaimed payouts included, int64 (runs, agents)."""
-    columns = world.layout.slice(agent_class)
-    return np.asarray(world.holdings[:, :, columns].sum(axis=0) + world.earned[:, columns])
+def owned(world: World) -> Int:
+    """Return what each agent owns over all accounts, unclaimed payouts included, int64 (runs, agents)."""
+    out = np.empty_like(world.earned)
+    kernel.owned(world.holdings, world.earned, out)
+    return out
 
 
-def advance(world: World, economy: Economy) -> None:
-    """Write the monthly observables of contributors and holders."""
+def advance(world: World, economy: Economy, everybody: Int) -> None:
+    """Write the monthly observables of contributors and holders; `everybody` is what each agent owns."""
     income = world.usage.income_month
     usd = income / 1e9 * world.price_usd[:, None] / economy.people_per_agent("contributors")
     outside = float(economy.scenario.agents.contributors.outside_income.value)
-    holders, everybody = holdings_of(world, "holders"), holdings_of(world)
-    for name, value in (
-        ("contributor_income_median_usd", np.median(usd, axis=1)),
-        ("contributor_income_p90_usd", np.quantile(usd, 0.9, axis=1)),
-        ("contributor_income_zero_share", (income == 0).mean(axis=1)),
-        ("contributor_above_break_even", (usd >= outside).mean(axis=1)),
-        ("payout_gini", gini(income)),
-        ("payout_hhi", hhi(income)),
-        ("payout_top1_share", top_share(income, 100)),
-        ("holder_gini", gini(holders)),
-        ("holder_hhi", hhi(holders)),
-        ("nakamoto_holdings", nakamoto(everybody)),
-        ("nakamoto_votes", world.governance.nakamoto_votes),
-    ):
-        world.record.columns[name][:, world.day] = value
+    holders, half = everybody[:, world.layout.slice("holders")], np.empty(world.count, np.int64)
+    kernel.nakamoto(everybody, half)
+    world.record.put(
+        world.day,
+        contributor_income_median_usd=np.median(usd, axis=1),
+        contributor_income_p90_usd=np.quantile(usd, 0.9, axis=1),
+        contributor_income_zero_share=(income == 0).mean(axis=1),
+        contributor_above_break_even=(usd >= outside).mean(axis=1),
+        payout_gini=gini(income),
+        payout_hhi=hhi(income),
+        payout_top1_share=top_share(income, 100),
+        holder_gini=gini(holders),
+        holder_hhi=hhi(holders),
+        nakamoto_holdings=half,
+        nakamoto_votes=world.governance.nakamoto_votes,
+    )

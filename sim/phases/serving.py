@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.rates import rates_of
+from sim.rates import is_sold
 from sim.serving.dedicated import DedicatedFleet
 from sim.states.usage_traits import dealt
 
@@ -24,15 +24,14 @@ if TYPE_CHECKING:
 def advance(world: World, economy: Economy) -> None:
     """Ask the fleet what it serves of today's demand and yesterday's backlog."""
     usage, fleet = world.usage, economy.fleet
-    asked_in, asked_out = (
-        demand.sum(axis=1).astype(np.float64) for demand in (usage.demand_in, usage.demand_out)
-    )
+    asked_in, asked_out = usage.asked.astype(np.float64)
     backlog = usage.serving.backlog_tokens
     if isinstance(fleet, DedicatedFleet):
         models = models_on_offer(world, economy)
         needed = fleet.replicas_needed(asked_in + asked_out, usage.replicas_by_kind, models)
-        sold = rates_of(world, economy).sold[:, None]
-        usage.replicas = np.where(sold, dealt(needed, usage.replicas.shape[1]), usage.replicas)
+        usage.replicas = np.where(
+            is_sold(world)[:, None], dealt(needed, usage.replicas.shape[1]), usage.replicas
+        )
         usage.serving = fleet.day(asked_in, asked_out, usage.replicas_by_kind, backlog, models)
     else:
         usage.serving = fleet.day(asked_in, asked_out, usage.replicas_by_kind, backlog)

@@ -10,13 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.apportion import apportion
+from sim.kernels.apportion import apportion
 from sim.ledger import at, move
 
 if TYPE_CHECKING:
     from sim.economy import Economy
     from sim.world import World
+
+Int = NDArray[np.int64]
 
 
 def unlocked_today(economy: Economy, role: str, day: int) -> int:
@@ -29,19 +32,26 @@ def advance(world: World, economy: Economy) -> None:
     """Release the day's instalments (flows U1, U2, U3)."""
     everyone = np.ones(world.count, np.int64)
     for role in ("community", "ecosystem"):
-        amount = unlocked_today(economy, role, world.day) * everyone
-        move(world, "U1", at(f"vesting.{role}"), at(f"pool.{role}.l1"), amount)
+        due = unlocked_today(economy, role, world.day)
+        if due:
+            move(world, "U1", at(f"vesting.{role}"), at(f"pool.{role}.l1"), due * everyone)
     holding = world.holding
     for role, weights in (("investors", holding.investor_weights), ("team", holding.team_weights)):
         due = unlocked_today(economy, role, world.day)
         if due:
             parts = apportion(due * everyone, weights)
             move(world, "U2", at(f"vesting.{role}"), at("wallet.l1", role), parts)
-    liquidity = unlocked_today(economy, "liquidity", world.day) * everyone
+    due = unlocked_today(economy, "liquidity", world.day)
+    if due:
+        _supply_liquidity(world, economy, due * everyone)
+
+
+def _supply_liquidity(world: World, economy: Economy, liquidity: Int) -> None:
+    """Fill the venue as far as its depth needs it, and give the rest to the market maker."""
     wanted = (
         np.maximum(world.market.venue_target - world.world_balance("venue"), 0)
         if world.day == 0 and economy.genesis
-        else 0 * everyone
+        else np.zeros_like(liquidity)
     )
     to_venue = np.minimum(liquidity, wanted)
     move(world, "U3", at("vesting.liquidity"), at("venue"), to_venue)

@@ -7,15 +7,17 @@ measured, and for which model the fees are, is said before any number is read.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sim.experiment.describe import parameter_rows, read_profile
 from sim.experiment.statistics import Spread, spread
+from sim.fleet import stated_errors
 from sim.policies import figures
-from sim.policies.compare import WINDOW_DAYS, WORDS, Comparison
+from sim.policies.compare import WINDOW_DAYS, WORDS, Comparison, with_policy
 from sim.policies.measures import FIGURES
+from sim.report.accuracy import Errors, error_of
 from sim.report.blocks import Block, Code, Heading, Paragraph, Picture, Table
 from sim.report.evidence import evidence_of
 from sim.report.style import Note
@@ -37,20 +39,33 @@ CLAIM = (
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a comparison rests on: each kind of machine with its profile, and the scenario's parameters."""
+    """What a comparison rests on: the machines' profiles, the scenario's parameters, each policy's surface error."""
 
     profiles: tuple[ProfileFacts, ...]
     parameters: tuple[ParameterRow, ...]
+    errors: Mapping[str, Errors]
 
     @classmethod
     def of(cls, found: Comparison) -> Facts:
-        """Read the profiles of a comparison's fleet."""
-        fleet = found.scenario.serving.fleet
-        return cls(tuple(read_profile(part.profile) for part in fleet), tuple(parameter_rows(found.scenario)))
+        """Read the profiles of a comparison's fleet and measure its response surfaces."""
+        scenario = found.scenario
+        return cls(
+            tuple(read_profile(part.profile) for part in scenario.serving.fleet),
+            tuple(parameter_rows(scenario)),
+            {policy: stated_errors(with_policy(scenario, policy)) for policy in found.policies},
+        )
 
     def evidence(self, columns: Sequence[str]) -> str:
         """Return the class of the weakest input of some observables."""
         return evidence_of(self.parameters, columns)
+
+    def off(self, columns: Sequence[str]) -> str:
+        """Return by how much the policies' response surfaces are off in some observables, the worst policy's."""
+        told = [error_of(errors, columns) for errors in self.errors.values()]
+        known = [error for error in told if error is not None]
+        if not known:
+            return DASH
+        return " / ".join(number(max(part), "share") for part in zip(*known, strict=True))
 
 
 def title(found: Comparison) -> str:
@@ -153,6 +168,7 @@ def _values(found: Comparison, facts: Facts) -> Table:
             _label(figure.label, figure.unit),
             *(cell(found.outcome(policy, figure.key).at, figure.unit) for policy in found.policies),
             facts.evidence(figure.columns),
+            facts.off(figure.columns),
         )
         for figure in FIGURES
     )
@@ -162,10 +178,10 @@ def _values(found: Comparison, facts: Facts) -> Table:
     )
     profiles = ", ".join(dict.fromkeys(told))
     caption = (
-        f"Median over {found.size.runs} runs (5 to 95 %) of the last {WINDOW_DAYS} days; class of the weakest input. "
-        f"Serving rests on {profiles}"
+        f"Median over {found.size.runs} runs (5 to 95 %) of the last {WINDOW_DAYS} days; class of the weakest input; "
+        f"error of the response surface where one was read, median / worst. Serving rests on {profiles}"
     )
-    return Table(("figure", *found.policies, "class"), rows, caption)
+    return Table(("figure", *found.policies, "class", "surface error"), rows, caption)
 
 
 def _differences(found: Comparison) -> Table:
@@ -296,11 +312,16 @@ def _figures_json(found: Comparison, facts: Facts, policy: str) -> list[dict[str
                 "label": figure.label,
                 "unit": figure.unit,
                 "class": facts.evidence(figure.columns),
+                "surface_error": _error_json(error_of(facts.errors[policy], figure.columns)),
                 **_spread_json(outcome.at),
                 "difference": None if outcome.difference is None else _spread_json(outcome.difference),
             }
         )
     return rows
+
+
+def _error_json(error: tuple[float, float] | None) -> dict[str, float] | None:
+    return None if error is None else {"median": error[0], "max": error[1]}
 
 
 def _spread_json(at: Spread) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from models.calendar import add_months, month_index
 from models.errors import InputError
 from sim.experiment.statistics import Spread, spread
 from sim.observables import BY_NAME
+from sim.report.accuracy import error_text
 from sim.report.evidence import evidence_of
 from sim.report.pots import first_pot_text
 from sim.report.text import GWEI_PER_TOKEN
@@ -292,10 +293,11 @@ def default_as_of(run: Run) -> date:
 
 
 def _line(run: Run, source: _Source, reference: date, last: date) -> Line:
+    off = error_text(run.manifest.surface_error, source.columns)
     return Line(
         row=source.row,
         key=source.key,
-        label=source.label,
+        label=f"{source.label} ({off})" if off else source.label,
         unit=source.unit,
         evidence=evidence_of(run.parameters, source.columns),
         at=spread(source.values(run, reference)),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sim.experiment.statistics import Spread, spread
 from sim.report import figures_market, figures_node, figures_people
+from sim.report.accuracy import error_text
 from sim.report.blocks import Block, Heading, Paragraph, Picture, Table
 from sim.report.evidence import evidence_of
 from sim.report.headline import Footer, Headline
@@ -234,14 +235,20 @@ def governance_blocks(run: Run) -> list[Block]:
     return blocks
 
 
+SURFACE = ("utilisation", "refused_share", "cache_hit_rate", "latency_p50_s", "latency_p95_s", "ttft_p95_s")
+"""What the figure of the fleet shows."""
+
+
 def serving_blocks(run: Run) -> list[Block]:
     """Return serving and the bridge."""
+    off = error_text(run.manifest.surface_error, SURFACE)
     return [
         Heading("Serving and bridge"),
         Picture(
             "serving",
             figures_node.serving(run.metrics, note(run, "utilisation")),
-            "Fleet utilisation, refused demand, cache hits and latency from the throughput profile.",
+            "Fleet utilisation, refused demand, cache hits and latency from the throughput profile"
+            + (f"; {off}." if off else "."),
         ),
         Picture(
             "serving-money",

@@ -33,15 +33,28 @@ def artifacts_sha256() -> str:
     return _digest(_artifacts())
 
 
+@cache
 def package_versions() -> dict[str, str]:
-    """Return the installed versions of the packages that results depend on, Python's among them."""
-    found = {"python": python_version()}
+    """Return what results depend on beside the code: Python, packages, and the CPU feature level in use."""
+    found = {"python": python_version(), "simd": simd_level()}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def simd_level() -> str:
+    """Return the feature level that numpy chose its loops by: another one may change last bits of exp and log."""
+    import numpy as np
+
+    features = np.show_config(mode="dicts")["SIMD Extensions"]
+    found = [*features.get("baseline", []), *features.get("found", [])]
+    levels = [
+        name for name in found if name.startswith("X86_V")
+    ]  # what comes on top of them changes no float64
+    return (levels or found or ["baseline"])[-1]
 
 
 def _files(folder: str, pattern: str) -> list[Path]:

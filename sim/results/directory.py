@@ -9,17 +9,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.errors import InputError
-from sim.results.manifest import Manifest
+from sim.results.lock import LOCK_FILE
+from sim.results.manifest import MANIFEST, Manifest
+from sim.results.origin import code_difference
 from sim.results.tables import RUN_TABLES
 
 PARTS = "parts"
+ASIDE = "aside"
 PROGRESS = "progress.jsonl"
 RESOLVED = "scenario.resolved.yaml"
 PARAMETERS = "parameters.json"
+PRIORS = "priors.parquet"
 UNLOCKS = "unlocks.parquet"
 TWINS = "twins.parquet"
 REPORT_HTML = "report.html"
 REPORT_MD = "report.md"
+_NOTHING_YET = (LOCK_FILE, f".{MANIFEST}.part")
+"""What a run leaves that is killed before its manifest is there."""
+
 FINAL_TABLES = (*(f"{name}.parquet" for name in RUN_TABLES), UNLOCKS, TWINS)
 """File names of the tables of a complete directory."""
 
@@ -57,7 +64,7 @@ def open_directory(directory: Path, wanted: Manifest, resume: bool) -> Manifest 
     InputError
         If the directory holds something else, belongs to another world, or would need `resume`.
     """
-    if not directory.exists() or not any(directory.iterdir()):
+    if not directory.exists() or all(path.name in _NOTHING_YET for path in directory.iterdir()):
         return None
     there = Manifest.read(directory)
     _same_world(directory, there, wanted)
@@ -68,6 +75,12 @@ def open_directory(directory: Path, wanted: Manifest, resume: bool) -> Manifest 
         raise InputError(
             f"{directory}: holds a {there.status} run of {there.runs} runs; add --resume to {does} "
             f"{wanted.runs} runs, or choose another --out (nothing is overwritten)"
+        )
+    mixed = code_difference(wanted.code_version, wanted.packages, there.code_version, there.packages)
+    if mixed:
+        raise InputError(
+            f"{directory}: was computed with other packages (now {'; '.join(mixed)}), which may change last digits; "
+            "use those, or choose another --out"
         )
     if wanted.runs < there.runs:
         raise InputError(f"{directory}: holds {there.runs} runs, more than the {wanted.runs} asked for")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
+from sim.results.naming import naming
 from sim.results.tables import SCHEMA
 
 MANIFEST = "manifest.json"
@@ -132,8 +133,12 @@ class Manifest(_Part):
         What a reader of any number must know about the scenario.
     profile, other_profiles
         The first serving profile of the fleet, and the rest.
+    surface_error
+        Observable that is read from a response surface -> median and largest relative error of that surface.
     files
         File name of each table -> SHA-256 of its bytes.
+    assembling
+        The same of the tables that are about to take the place of those; empty but for that moment.
     """
 
     schema_version: int = Field(default=SCHEMA, alias="schema")
@@ -161,9 +166,11 @@ class Manifest(_Part):
     conservation_residual_gwei: int = 0
     chain: ChainFacts
     twins: TwinFacts = TwinFacts()
+    surface_error: dict[str, tuple[float, float]] = {}
     parameters: ParameterCounts
     timing: Timing = Timing()
     files: dict[str, str] = {}
+    assembling: dict[str, str] = {}
 
     @property
     def reconciled(self) -> bool:
@@ -174,7 +181,8 @@ class Manifest(_Part):
         """Write ``manifest.json`` by atomic rename."""
         text = json.dumps(self.model_dump(mode="json", by_alias=True), indent=2) + "\n"
         temporary = directory / f".{MANIFEST}.part"
-        temporary.write_text(text, encoding="utf-8")
+        with naming(directory / MANIFEST):
+            temporary.write_text(text, encoding="utf-8")
         temporary.replace(directory / MANIFEST)
 
     @classmethod

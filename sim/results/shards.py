@@ -1,34 +1,30 @@
-"""Shards: how units of work land in a run directory, and how they become its tables.
+"""Shards: how units of work land in a run directory.
 
-Rule decided here: a unit of work lands as one folder of Parquet shards by atomic rename, so a killed run
-loses at most the units in flight. When all have landed they are sorted into the final tables, each replaced
-by atomic rename, then the manifest says ``complete`` and the shards go. Doing that twice gives the same
-bytes, whatever was done before the interruption. A complete directory is extended by more runs or left alone.
+Rule decided here: a unit of work lands as one folder of Parquet shards by atomic rename, so a killed run loses at
+most the units in flight. Its ``unit.json`` says what computed it and the hash of every file, its own text
+included, so that a damaged or foreign unit is recognised. A unit is bytes until it lands: whoever computes it,
+on this machine or another, needs no access to the directory.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.batch import TABLES, BatchResult
 from sim.results.code import file_sha256
-from sim.results.directory import FINAL_TABLES, PARTS, TWINS, UNLOCKS
-from sim.results.manifest import Manifest
-from sim.results.tables import (
-    RUN_TABLES,
-    file_metadata,
-    metrics_frame,
-    read_parquet,
-    table_frame,
-    write_parquet,
-)
+from sim.results.directory import PARTS
+from sim.results.naming import naming
+from sim.results.origin import Origin
+from sim.results.tables import metrics_frame, table_frame, write_parquet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,10 +32,36 @@ if TYPE_CHECKING:
 BASE = "base"
 """Name of the arm that is no twin."""
 
+UNIT = "unit.json"
+
+
+class Damaged(ValueError):  # noqa: N818 - named after what happened
+    """A shard cannot be trusted: the file and the reason."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A computed unit of work before it lands.
+
+    Parameters
+    ----------
+    name
+        Name of the unit.
+    files
+        File name -> its bytes, ``unit.json`` among them.
+    """
+
+    name: str
+    files: dict[str, bytes]
+
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """What a landed unit said about itself.
+    """What a landed unit says about itself.
 
     Parameters
     ----------
@@ -53,6 +75,10 @@ class Landed:
         Chain summary of the witness run, or None.
     wall_s
         Seconds that it took.
+    origin
+        What computed it.
+    files
+        File name -> SHA-256 of its bytes.
     """
 
     arm: str
@@ -60,6 +86,8 @@ class Landed:
     residual_gwei: int
     chain: dict[str, Any] | None
     wall_s: float
+    origin: Origin
+    files: dict[str, str]
 
 
 def unit_name(arm: str, runs: Iterable[int]) -> str:
@@ -68,13 +96,11 @@ def unit_name(arm: str, runs: Iterable[int]) -> str:
     return f"{arm}-{min(numbers):06d}-{max(numbers):06d}"
 
 
-def land(directory: Path, arm: str, result: BatchResult, start: date, wall_s: float) -> None:
-    """Write one unit of work into the run directory by atomic rename.
+def encode(arm: str, result: BatchResult, start: date, wall_s: float, origin: Origin) -> Shard:
+    """Return a unit of work as the files that will land.
 
     Parameters
     ----------
-    directory
-        The run directory.
     arm
         `BASE` or the name of a twin, of which only the metrics are kept.
     result
@@ -83,112 +109,118 @@ def land(directory: Path, arm: str, result: BatchResult, start: date, wall_s: fl
         Date of day 0.
     wall_s
         Seconds that the unit took.
+    origin
+        What computed it.
     """
     runs = [int(run) for run in result.runs]
-    target = directory / PARTS / unit_name(arm, runs)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    write_parquet(metrics_frame(result, start), temporary / "metrics.parquet", {})
+    files = {"metrics.parquet": _parquet(metrics_frame(result, start))}
     for name in TABLES if arm == BASE else ():
-        write_parquet(table_frame(name, result.table(name), start), temporary / f"{name}.parquet", {})
+        files[f"{name}.parquet"] = _parquet(table_frame(name, result.table(name), start))
     facts = {
         "arm": arm, "runs": runs, "residual_gwei": int(result.residual_gwei),
-        "chain": result.chain_summary, "wall_s": round(wall_s, 3),
+        "chain": result.chain_summary, "wall_s": round(wall_s, 3), "origin": origin.as_json(),
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }  # fmt: skip
-    (temporary / "unit.json").write_text(json.dumps(facts, default=int) + "\n", encoding="utf-8")
-    if target.exists():  # a worker that outlived its killed main process was faster, with the same rows
-        shutil.rmtree(temporary)
-        return
-    temporary.replace(target)
+    facts = json.loads(json.dumps(facts, default=int))
+    files[UNIT] = json.dumps({**facts, "sha256": _facts_sha256(facts)}).encode() + b"\n"
+    return Shard(unit_name(arm, runs), files)
 
 
-def landed(directory: Path) -> dict[str, Landed]:
-    """Return the landed units by name; unfinished ones are not among them."""
-    found = {}
-    for path in sorted((directory / PARTS).glob("*/unit.json")):
-        if path.parent.name.startswith("."):
-            continue
-        data = json.loads(path.read_text(encoding="utf-8"))
-        found[path.parent.name] = Landed(**{**data, "runs": tuple(data["runs"])})
-    return found
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = BytesIO()
+    write_parquet(frame, buffer, {})
+    return buffer.getvalue()
 
 
-def computed(directory: Path) -> dict[str, set[int]]:
-    """Return which runs of which arm are there already, landed or in final tables."""
-    have: dict[str, set[int]] = {}
-    if (directory / "metrics.parquet").is_file():
-        have[BASE] = set(read_parquet(directory / "metrics.parquet", ["run"])["run"].unique())
-    if (directory / TWINS).is_file():
-        pairs = read_parquet(directory / TWINS, ["twin", "run"]).unique()
-        for twin, run in pairs.iter_rows():
-            have.setdefault(twin, set()).add(run)
-    for unit in landed(directory).values():
-        have.setdefault(unit.arm, set()).update(unit.runs)
-    return have
+def _facts_sha256(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def assemble(directory: Path, manifest: Manifest, unlocks: pl.DataFrame) -> Manifest:
-    """Make the directory whole: sort everything that landed into the final tables and complete the manifest.
+def land(directory: Path, shard: Shard) -> None:
+    """Write a unit of work into the run directory by atomic rename.
 
     Parameters
     ----------
     directory
-        The run directory; all its units have landed.
-    manifest
-        What the directory will hold; hashes of files are filled in here.
-    unlocks
-        The unlock calendar: day, date, bucket, role, vested_gwei.
+        The run directory.
+    shard
+        The computed unit.
 
-    Returns
-    -------
-    Manifest
-        The manifest as written, with status ``complete``.
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing of it is left then.
     """
-    units = landed(directory).items()
-    metadata = file_metadata(manifest.world_sha256)
-    shards = [directory / PARTS / name for name, unit in units if unit.arm == BASE]
-    for name in RUN_TABLES:
-        file = f"{name}.parquet"
-        merged = _merged(directory / file, [shard / file for shard in shards])
-        write_parquet(merged, directory / file, metadata)
-    twins = {
-        twin: [directory / PARTS / name / "metrics.parquet" for name, unit in units if unit.arm == twin]
-        for twin in manifest.twins.names
-    }
-    write_parquet(_twins(directory, twins), directory / TWINS, metadata)
-    write_parquet(unlocks, directory / UNLOCKS, metadata)
-    files = {name: file_sha256(directory / name) for name in FINAL_TABLES}
-    whole = manifest.model_copy(update={"status": "complete", "failure": "", "files": files})
-    whole.write(directory)
-    shutil.rmtree(directory / PARTS, ignore_errors=True)
-    return whole
+    target = directory / PARTS / shard.name
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        for name, content in shard.files.items():
+            with naming(target / name):
+                (temporary / name).write_bytes(content)
+        temporary.replace(target)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if (
+            not target.is_dir()
+        ):  # else a worker that outlived its killed main process was faster, with the same rows
+            raise
 
 
-def _merged(final: Path, shards: Sequence[Path]) -> pl.DataFrame:
-    """Return the rows of the landed shards and of the final table, if there is one; shards win."""
-    import polars as pl
-
-    frames = [read_parquet(shard) for shard in shards]
-    if final.is_file():
-        new = [run for frame in frames for run in frame["run"].unique()]
-        frames.insert(0, read_parquet(final).filter(~pl.col("run").is_in(new)))
-    merged = pl.concat(frames, how="diagonal_relaxed")
-    second = next(column for column in ("day", "epoch", "month") if column in merged.columns)
-    return merged.sort("run", second, maintain_order=True)
+def unit_folders(directory: Path) -> Iterator[Path]:
+    """Yield the folders of landed units by name; unfinished ones are not among them."""
+    for path in sorted((directory / PARTS).glob("*")):
+        if path.is_dir() and not path.name.startswith("."):
+            yield path
 
 
-def _twins(directory: Path, shards: Mapping[str, Sequence[Path]]) -> pl.DataFrame:
-    """Return all twins' metrics in long form with the column twin first."""
-    import polars as pl
+def read_unit(folder: Path) -> Landed:
+    """Return what a landed unit says about itself.
 
-    empty = read_parquet(directory / "metrics.parquet").clear()
-    frames = [empty.select(pl.lit("", pl.String).alias("twin"), pl.all())]
-    old = read_parquet(directory / TWINS) if (directory / TWINS).is_file() else frames[0]
-    for twin, paths in shards.items():
-        parts = [read_parquet(path) for path in paths]
-        new = [run for part in parts for run in part["run"].unique()]
-        parts.append(old.filter((pl.col("twin") == twin) & ~pl.col("run").is_in(new)).drop("twin"))
-        frame = pl.concat(parts).sort("run", "day")
-        frames.append(frame.select(pl.lit(twin).alias("twin"), pl.all()))
-    return pl.concat(frames)
+    Raises
+    ------
+    Damaged
+        If its ``unit.json`` is missing, changed, of another layout, or speaks of another unit.
+    """
+    path = folder / UNIT
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        said = facts.pop("sha256")
+        unit = Landed(**{**facts, "runs": tuple(facts["runs"]), "origin": Origin.read(facts["origin"])})
+    except FileNotFoundError:
+        raise Damaged(path, "file is missing") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Damaged(path, "not a readable description of a unit of work") from None
+    if said != _facts_sha256(facts):
+        raise Damaged(path, "its text is not what was written")
+    if folder.name != unit_name(unit.arm, unit.runs):
+        raise Damaged(path, f"describes the unit {unit_name(unit.arm, unit.runs)}")
+    return unit
+
+
+def check_files(folder: Path, unit: Landed) -> None:
+    """Compare every file of a landed unit with its hash.
+
+    Raises
+    ------
+    Damaged
+        If a file is missing or its bytes are not those that were written.
+    """
+    for name, wanted in unit.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise Damaged(path, "file is missing")
+        if file_sha256(path) != wanted:
+            raise Damaged(path, f"its {path.stat().st_size} bytes are not those that were written")
+
+
+def landed(directory: Path) -> dict[str, Landed]:
+    """Return the landed units by name.
+
+    Raises
+    ------
+    Damaged
+        If one of them does not say what it is.
+    """
+    return {folder.name: read_unit(folder) for folder in unit_folders(directory)}

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from models.errors import InputError
 from sim.batch import TABLES, BatchResult, Columns
 from sim.observables import OBSERVABLES
+from sim.results.naming import naming
 
 if TYPE_CHECKING:
     import polars as pl
@@ -114,21 +116,32 @@ def _series(name: str, values: Sequence[Any], kind: str) -> pl.Series:
     return pl.Series(name, np.asarray(values, np.int64 if kind == "int" else np.float64), dtype)
 
 
-def write_parquet(frame: pl.DataFrame, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a frame by temporary file and atomic rename.
+def write_parquet(frame: pl.DataFrame, target: Path | BytesIO, metadata: Mapping[str, str]) -> None:
+    """Write a frame, to a path by temporary file and atomic rename.
 
     Parameters
     ----------
     frame
         The rows in their final order.
-    path
-        Target; an existing file is replaced.
+    target
+        Path, of which an existing file is replaced, or a buffer.
     metadata
         Key-value metadata of the file; must not depend on time or place.
     """
-    temporary = path.with_name(f".{path.name}.part")
+    if isinstance(target, BytesIO):
+        frame.write_parquet(target, compression="zstd", row_group_size=ROW_GROUP, metadata=dict(metadata))
+        return
+    temporary = target.with_name(f".{target.name}.part")
     frame.write_parquet(temporary, compression="zstd", row_group_size=ROW_GROUP, metadata=dict(metadata))
-    temporary.replace(path)
+    temporary.replace(target)
+
+
+def sink_parquet(rows: pl.LazyFrame, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write rows as they come, in their order, without holding them all; an existing file is replaced."""
+    with naming(path):
+        rows.sink_parquet(
+            path, compression="zstd", row_group_size=ROW_GROUP, metadata=dict(metadata), maintain_order=True
+        )
 
 
 def file_metadata(world_sha256: str) -> dict[str, str]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.errors import InputError, Problem
 from models.market import pool_from_depth
@@ -24,9 +24,12 @@ from sim.scenario.influence import influence_problem
 from sim.scenario.opening import read_opening
 from sim.scenario.problems import place_of
 from sim.scenario.proposal import AGENT_CLASSES
-from sim.scenario.tree import Map
+from sim.scenario.tree import Map, Scalar
 from sim.scenario.words import did_you_mean
 from sim.schedules import schedule_of, schedules_of
+
+if TYPE_CHECKING:
+    from sim.scenario.schema import Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,12 +295,75 @@ def parameter_checks(parts: Parts, parameters: dict[str, Parameter[Any]]) -> lis
                 governed.encode(value)
             except ValueError as error:
                 problems.append(Problem(str(error), path, str(parameters[path].place)))
+    problems += [
+        Problem("takes no prior: the token and its calendar must be certain", f"{path}.prior", str(p.place))
+        for path, p in parameters.items()
+        if p.prior is not None and path.startswith("token.")
+    ]
     report = parts.sections.get("report")
     for index, path in enumerate(report.flip if report is not None else ()):
         if path not in parameters:
             hint = did_you_mean(path, parameters)
             problems.append(parts.problem(f"'{path}' is no parameter{hint}", f"report.flip.{index}"))
+    problems += _sweep_paths(parts, parameters)
     return problems + list(_action_ranges(parts, parameters))
+
+
+def _sweep_paths(parts: Parts, parameters: dict[str, Parameter[Any]]) -> Iterator[Problem]:
+    """Say which axes of a sweep are no value of the scenario, or have no prior although they name it."""
+    sweep = parts.sections.get("sweep")
+    for axis in sweep.over if sweep is not None else ():
+        path = axis.path.partition(".at.")[0]
+        place = str(axis.place)
+        if path not in parameters and not is_value(parts.tree, path):
+            hint = did_you_mean(path, parameters)
+            yield Problem(f"'{path}' is no value of this scenario{hint}", "sweep.over", place)
+        elif axis.by_prior and (path not in parameters or parameters[path].prior is None):
+            yield Problem(f"'{path}' has no prior; say from and to", "sweep.over", place)
+
+
+def is_value(tree: Map, path: str) -> bool:
+    """Whether a plain value stands at `path` of a tree."""
+    node: Any = tree
+    for key in path.split("."):
+        if isinstance(node, Map) and key in node:
+            node = node[key]
+        elif isinstance(node, list) and key.isdigit() and int(key) < len(node):
+            node = node[int(key)]
+        else:
+            return False
+    return isinstance(node, Scalar)
+
+
+def drawn_checks(parts: Parts, scenario: Scenario) -> list[Problem]:
+    """Check what every run draws of the parameters that must fit together with others.
+
+    Parameters
+    ----------
+    parts
+        The valid sections.
+    scenario
+        The scenario, valid with its central values.
+
+    Returns
+    -------
+    list of Problem
+        Those of the first run that has any.
+    """
+    from sim.priors import JOINED, draw_values, drawn_scenario, uncertain
+
+    joined = JOINED & set(uncertain(scenario))
+    if not joined:
+        return []
+    runs = range(scenario.runs.count)
+    drawn = {path: values for path, values in draw_values(scenario, runs).items() if path in joined}
+    for run in runs:
+        world = drawn_scenario(scenario, {path: values[run] for path, values in drawn.items()})
+        sections = {name: getattr(world, name) for name in ("token", "emission", "market", "staking")}
+        problems = cross_checks(Parts(parts.tree, sections))
+        if problems:
+            return [replace(problem, message=f"run {run}: {problem.message}") for problem in problems]
+    return []
 
 
 def _action_ranges(parts: Parts, parameters: dict[str, Parameter[Any]]) -> Iterator[Problem]:

@@ -61,7 +61,7 @@ class Weights:
         """Write the three weights."""
         return {"model": value.model, "stakers": value.stakers, "contributors": value.contributors}
 
-    def scale(self, number: str, unit: str, token: Token) -> float:
+    def limits(self, unit: str) -> tuple[float, float]:
         """Refuse: weights have neither prior nor range."""
         raise ValueError("a split has no range")
 
@@ -90,7 +90,7 @@ class Either:
     share: Units
     amount: Amount
     expects: str = "a share such as 10 % or a flat amount such as 0.001 OPEN"
-    uncertain: bool = False
+    uncertain: bool = True
     parts: tuple[str, ...] = ()
 
     def _kind(self, unit: str) -> Units | Amount:
@@ -110,9 +110,9 @@ class Either:
         """Write by the value's own unit."""
         return self._kind(unit).write(value, unit, token)
 
-    def scale(self, number: str, unit: str, token: Token) -> float:
-        """Scale by the value's own unit."""
-        return self._kind(unit).scale(number, unit, token)
+    def limits(self, unit: str) -> tuple[float, float]:
+        """Return the limits of the value's own unit."""
+        return self._kind(unit).limits(unit)
 
     def schema(self) -> dict[str, Any]:
         """Text with a unit."""

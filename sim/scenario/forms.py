@@ -1,21 +1,19 @@
 """The four forms of a value, read into one `Parameter`.
 
 Rule decided here: a value may stand bare or as ``{value, range, unit}``, ``{at: {date: value}}`` or
-``{prior: {...}}``. Dates rise, a range is in the value's own unit, and the numbers of a prior are on the
-scale of the value. Every mistake is reported with its own place.
+``{prior: {...}, from, rationale}``. Dates rise and a range is in the value's own unit. Every mistake is reported with
+its own place.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date
-from fractions import Fraction
 from typing import Any
 
 from models.parameters import Parameter, Place
-from models.priors import KINDS, Prior
 from sim.scenario.kinds import Kind, Token, read_day
-from sim.scenario.tree import FORMS, Map, Node, Scalar, Sequence
+from sim.scenario.tree import FORMS, PRIOR_KEYS, Map, Node, Scalar, Sequence
 from sim.scenario.words import did_you_mean
 
 
@@ -36,8 +34,7 @@ class MistakesError(Exception):
         self.mistakes = mistakes
 
 
-_LONG = {*FORMS, "range", "unit"}
-_BOUNDED = ("uniform", "triangular")
+_LONG = {*FORMS, *PRIOR_KEYS, "range", "unit"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ class Long:
     def _by_form(self, node: Node) -> Parameter[Any] | None:
         if not isinstance(node, Map) or not self._is_long(node):
             pair = self.value(node, "", "")
-            return None if pair is None else Parameter.constant(pair[0], **_told(node, pair[1], self.kind))
+            return None if pair is None else Parameter.constant(pair[0], **told(node, pair[1], self.kind))
         self._unknown_keys(node)
         given = [form for form in FORMS if form in node]
         if len(given) != 1:
@@ -73,7 +70,14 @@ class Long:
             self.mistake(f"has {said}; expected one of value, at or prior", node.place)
             return None
         unit = self._unit(node)
-        form = {"value": self._value, "at": self._dated, "prior": self._prior}[given[0]]
+        if given == ["prior"]:
+            from sim.scenario.priors import read_prior
+
+            return read_prior(self, node, unit)
+        for key in PRIOR_KEYS:
+            if key in node:
+                self.mistake("belongs to a prior; leave it out", node.key_places[key], key)
+        form = {"value": self._value, "at": self._dated}[given[0]]
         result = form(node[given[0]], unit)
         return None if result is None else self._ranged(result, node)
 
@@ -117,7 +121,7 @@ class Long:
 
     def _value(self, node: Node, unit: str) -> Parameter[Any] | None:
         pair = self.value(node, unit, "")
-        return None if pair is None else Parameter.constant(pair[0], **_told(node, pair[1], self.kind))
+        return None if pair is None else Parameter.constant(pair[0], **told(node, pair[1], self.kind))
 
     def _dated(self, node: Node, unit: str) -> Parameter[Any] | None:
         if not isinstance(node, Map) or not node:
@@ -135,8 +139,8 @@ class Long:
             return None
         first = next(iter(node.values()))
         values = tuple((day, value) for day, value, _ in sorted(read, key=lambda triple: triple[0]))
-        told = _told(first, read[0][2], self.kind)
-        return Parameter(values=values, **{**told, "place": node.key_places[next(iter(node))]})
+        fields = told(first, read[0][2], self.kind)
+        return Parameter(values=values, **{**fields, "place": node.key_places[next(iter(node))]})
 
     def _date(self, key: str, node: Map, previous: date) -> date | None:
         place = node.key_places[key]
@@ -149,92 +153,41 @@ class Long:
             self.mistake(f"{day} comes after {previous}; dates must rise", place, f"at.{key}")
         return day
 
-    def _prior(self, node: Node, unit: str) -> Parameter[Any] | None:
-        if not self.kind.uncertain:
-            self.mistake("takes no prior: this value must be certain", node.place, "prior")
-            return None
-        if not isinstance(node, Map) or len(node) != 1:
-            self.mistake(f"expected one of {', '.join(KINDS)} with its numbers", node.place, "prior")
-            return None
-        name, numbers = next(iter(node.items()))
-        if name not in KINDS:
-            hint = did_you_mean(name, tuple(KINDS))
-            self.mistake(f"prior '{name}' is unknown{hint}", node.key_places[name], "prior")
-            return None
-        if not isinstance(numbers, Sequence) or not all(isinstance(item, Scalar) for item in numbers):
-            self.mistake(f"expected {KINDS[name]} numbers in a list", numbers.place, f"prior.{name}")
-            return None
-        return self._drawn(name, numbers, unit)
-
-    def _drawn(self, name: str, numbers: Sequence, unit: str) -> Parameter[Any] | None:
-        arguments = []
-        central = None
-        for index, item in enumerate(numbers):
-            if name == "lognormal" and index == 1:
-                arguments.append(self._sigma(item))
-                continue
-            pair = self.value(item, unit, f"prior.{name}.{index}")
-            if pair is not None:
-                arguments.append(float(pair[0]))
-                central = central or pair
-        if self.mistakes:
-            return None
-        try:
-            prior = Prior(name, tuple(arguments))
-        except ValueError as error:
-            self.mistake(str(error), numbers.place, f"prior.{name}")
-            return None
-        assert central is not None
-        value = like(prior.central, central[0])
-        return Parameter.constant(value, prior=prior, **_told(numbers[0], central[1], self.kind))
-
-    def _sigma(self, item: Scalar) -> float:
-        """Read the spread of a logarithm, which has no unit."""
-        try:
-            return float(item.text)
-        except ValueError:
-            self.mistake(f"'{item.text}' is not a number", item.place, "prior.lognormal.1")
-            return 0.0
-
     def _ranged(self, parameter: Parameter[Any], node: Map) -> Parameter[Any] | None:
         given = node.get("range")
         if given is None:
             return parameter
-        bounds = self._bounds(given, parameter.unit)
+        bounds = self.bounds(given, parameter.unit)
         if bounds is None:
             return None
-        low, high = bounds
-        if low > high:
-            self.mistake("range must rise: least value first", given.place, "range")
-            return None
-        values = [value for _, value in parameter.values] if parameter.prior is None else []
-        if parameter.prior is not None and parameter.prior.kind in _BOUNDED:
-            values = list(parameter.prior.arguments)
-        for value in values:
-            if not low <= value <= high:
-                shown = self.kind.write(like(value, parameter.value), parameter.unit, self.token)
-                written = [self.kind.write(bound, parameter.unit, self.token) for bound in (low, high)]
-                self.mistake(f"{shown} is outside its range {written[0]} to {written[1]}", parameter.place)
-        return replace(parameter, range=(low, high))
+        for _, value in parameter.values:
+            self.inside(value, bounds, parameter.unit, parameter.place)
+        return replace(parameter, range=bounds)
 
-    def _bounds(self, node: Node, unit: str) -> tuple[Any, Any] | None:
+    def inside(self, value: Any, bounds: tuple[Any, Any], unit: str, place: Place) -> None:
+        """Note a value that is outside its range."""
+        low, high = bounds
+        if not low <= value <= high:
+            shown, least, most = (self.kind.write(number, unit, self.token) for number in (value, low, high))
+            self.mistake(f"{shown} is outside its range {least} to {most}", place)
+
+    def bounds(self, node: Node, unit: str) -> tuple[Any, Any] | None:
+        """Read a range in the value's unit; note what is wrong."""
         if not isinstance(node, Sequence) or len(node) != 2:
             self.mistake("expected [least, greatest] in the value's unit", node.place, "range")
             return None
-        bounds = [self._bound(item, unit) for item in node]
-        return None if None in bounds else (bounds[0], bounds[1])
+        low, high = (self._bound(item, unit) for item in node)
+        if low is None or high is None:
+            return None
+        if low > high:
+            self.mistake("range must rise: least value first", node.place, "range")
+            return None
+        return low, high
 
     def _bound(self, item: Node, unit: str) -> Any:
         bare = isinstance(item, Scalar) and item.kind in ("int", "float")
         pair = self.value(item, unit if bare else "", "range")
         return None if pair is None else pair[0]
-
-
-def like(value: Any, model: Any) -> Any:
-    """Return `value` in the type of `model`; a float becomes the rational that people would write for it."""
-    if isinstance(model, Fraction) and isinstance(value, float):
-        return Fraction(repr(value))
-    return type(model)(value)
 
 
 def _previous_file(node: Map, key: str) -> str:
@@ -244,7 +197,8 @@ def _previous_file(node: Map, key: str) -> str:
     return node.key_places[keys[index - 1]].file if index else ""
 
 
-def _told(node: Node, unit: str, kind: Kind) -> dict[str, Any]:
+def told(node: Node, unit: str, kind: Kind) -> dict[str, Any]:
+    """Return unit, class, source and place of a value as fields of a `Parameter`."""
     first: Node = node
     if isinstance(node, Map) and node:
         first = next(iter(node.values()))

@@ -7,6 +7,7 @@ unit is refused except where the kind is a plain number.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -84,8 +85,8 @@ class Kind(Protocol):
         """Return the value as plain data that `read` reads back to the same value."""
         ...
 
-    def scale(self, number: str, unit: str, token: Token) -> float:
-        """Return a number of a prior or a range, given in `unit`, on the scale of the value."""
+    def limits(self, unit: str) -> tuple[float, float]:
+        """Return the least and greatest value that the field allows in `unit`, on the scale of a prior."""
         ...
 
     def schema(self) -> dict[str, Any]:
@@ -194,9 +195,9 @@ class Amount:
         """Write the amount exactly, without grouping."""
         return format_amount(value, self.unit(token), token.decimals).replace(",", "")
 
-    def scale(self, number: str, unit: str, token: Token) -> float:
-        """Return ledger units."""
-        return float(Fraction(parse_quantity(number).number) * 10**token.decimals)
+    def limits(self, unit: str) -> tuple[float, float]:
+        """Return 0 and what an int64 holds."""
+        return 0.0, float(INT64_MAX)
 
     def schema(self) -> dict[str, Any]:
         """Text with a symbol."""
@@ -271,9 +272,10 @@ class Units:
             return plain(value)
         return value
 
-    def scale(self, number: str, unit: str, token: Token) -> float:
-        """Return the number times its unit's factor."""
-        return float(Fraction(parse_quantity(number).number) * self.units[unit])
+    def limits(self, unit: str) -> tuple[float, float]:
+        """Return the bounds of the kind, infinite where there are none."""
+        low = -math.inf if self.low is None else float(self.low)
+        return low, math.inf if self.high is None else float(self.high)
 
     def schema(self) -> dict[str, Any]:
         """Text with a unit, or a number where the unit may be left out."""
@@ -289,12 +291,20 @@ def _span(low: str | None, high: str | None, unit: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """A duration; `calendar` says whether months are allowed."""
+    """A duration; `calendar` says whether months are allowed, of which none is uncertain."""
 
     calendar: bool = False
-    expects: str = "a duration such as 7 d"
-    uncertain: bool = False
     parts: tuple[str, ...] = ()
+
+    @property
+    def expects(self) -> str:
+        """A duration in words."""
+        return "a duration such as 7 d or 12 months" if self.calendar else "a duration such as 7 d"
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether a prior may stand for the value."""
+        return not self.calendar
 
     def read(self, node: Node, unit: str, token: Token) -> tuple[Duration, str]:
         """Parse ``7 d`` or ``12 months``."""
@@ -310,9 +320,9 @@ class Time:
         """Write months, whole days or seconds."""
         return str(value)
 
-    def scale(self, number: str, unit: str, token: Token) -> float:
-        """Return seconds or months, by the value's unit."""
-        return float(parse_quantity(number).number) * (1 if unit == "months" else 86_400)
+    def limits(self, unit: str) -> tuple[float, float]:
+        """Return 0 and a century, in days."""
+        return 0.0, MAX_SECONDS / SECONDS_PER_DAY
 
     def schema(self) -> dict[str, Any]:
         """Text with a unit of time."""

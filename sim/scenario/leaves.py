@@ -14,9 +14,11 @@ from typing import Any
 from pydantic_core import PydanticCustomError, core_schema
 
 from models.parameters import Parameter
-from models.priors import KINDS
-from sim.scenario.forms import Long, Mistake, MistakesError, like
+from models.priors import KINDS, PLAIN
+from sim.scenario.forms import Long, Mistake, MistakesError
 from sim.scenario.kinds import Kind, Token, text_of
+from sim.scenario.priors import as_value
+from sim.scenario.tree import PRIOR_KEYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Leaf:
         unit, token = parameter.unit, context.token
         result: dict[str, Any] = {}
         if parameter.prior is not None:
-            result["prior"] = self._written_prior(parameter, token)
+            result |= self._written_prior(parameter, token)
         elif parameter.is_dated:
             result["at"] = {day.isoformat(): write(value, unit, token) for day, value in parameter.values}
         else:
@@ -89,13 +91,16 @@ class Leaf:
 
     def _written_prior(self, parameter: Parameter[Any], token: Token) -> dict[str, Any]:
         assert parameter.prior is not None
-        name, numbers = parameter.prior.kind, list(parameter.prior.arguments)
-        written: list[Any] = [
-            self.kind.write(like(number, parameter.value), parameter.unit, token) for number in numbers
-        ]
-        if name == "lognormal":
-            written[1] = numbers[1]
-        return {name: written}
+        prior, plain = parameter.prior, PLAIN.get(parameter.prior.kind, ())
+        numbers = [
+            number if index in plain
+            else self.kind.write(as_value(number, parameter.value), parameter.unit, token)
+            for index, number in enumerate(prior.arguments)
+        ]  # fmt: skip
+        written: dict[str, Any] = {"prior": {prior.kind: numbers}}
+        if parameter.is_dated:
+            written["from"] = parameter.values[0][0].isoformat()
+        return written | ({"rationale": prior.rationale} if prior.rationale else {})
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of all four forms."""
@@ -110,6 +115,7 @@ class Leaf:
         }
         if self.kind.uncertain:
             long["prior"] = {"type": "object", "properties": priors, "additionalProperties": False}
+            long |= {name: {"type": "string"} for name in PRIOR_KEYS}
         long |= EVIDENCE_SCHEMA | {name: {} for name in self.extras}
         form = {"type": "object", "properties": long, "additionalProperties": False}
         return {"description": self.kind.expects, "anyOf": [value, form]}

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from models.errors import InputError, Problem
-from sim.scenario.checks import Parts, cross_checks, parameter_checks
+from sim.scenario.checks import Parts, cross_checks, drawn_checks, parameter_checks
 from sim.scenario.kinds import Token
 from sim.scenario.leaves import Context
 from sim.scenario.merge import Sources, read
@@ -88,6 +88,8 @@ def _scenario(tree: Map, sources: Sources, overrides: tuple[str, ...]) -> Scenar
     problems += wrong
     problems += cross_checks(parts)
     problems += parameter_checks(parts, dict(collect_parameters(sections)))
+    if scenario is not None and not problems:
+        problems += drawn_checks(parts, scenario)
     if problems or scenario is None:
         raise InputError(_in_order(problems, sources))
     return _finished(scenario, sources, overrides)

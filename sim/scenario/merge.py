@@ -13,9 +13,9 @@ from pathlib import Path
 
 from models.errors import InputError, Problem
 from models.parameters import Place
-from sim.scenario.tree import FORMS, Map, Node, Reader, Scalar, Sequence, parse, parse_value
+from sim.scenario.tree import FORMS, PRIOR_KEYS, Map, Node, Reader, Scalar, Sequence, parse, parse_value
 
-_VALUE_KEYS = (*FORMS, "unit")
+_VALUE_KEYS = (*FORMS, *PRIOR_KEYS, "unit")
 
 
 class Sources:

@@ -34,6 +34,7 @@ from sim.scenario.rules import (
     Staking,
 )
 from sim.scenario.surroundings import Chain, Demand, Market, Report, Runs, Serving
+from sim.scenario.sweeping import Sweep
 from sim.scenario.token import TokenSection
 
 
@@ -70,6 +71,7 @@ class Scenario(Section):
     runs: Runs
     proposal: Proposal | None = None
     report: Report = Report()
+    sweep: Sweep | None = None
     initial: MaybeFile = None
     _files: tuple[Path, ...] = PrivateAttr(default=())
     _overrides: tuple[str, ...] = PrivateAttr(default=())
@@ -112,12 +114,15 @@ class Scenario(Section):
     def sha256(self, exclude_runs: bool = True) -> str:
         """Return the hash of the canonical form; files count by their content, not by their place.
 
+        What a sweep varies is no part of it: the section changes no run of the world that it stands in.
+
         Parameters
         ----------
         exclude_runs
             Leave the ``runs`` section out, so that more runs of one world share its name.
         """
         data = self._plain(Context(self._unit(), None, digest=True))
+        data.pop("sweep", None)
         if exclude_runs:
             del data["runs"]
         text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

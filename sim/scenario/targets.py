@@ -48,14 +48,27 @@ def leaf_of(path: str) -> Leaf:
     KeyError
         If the path names none.
     """
-    section, *keys = path.split(".")
-    model: type[BaseModel] | None = _SECTIONS[section]
+    section, _, rest = path.partition(".")
+    return leaf_at(_SECTIONS[section], rest)
+
+
+def leaf_at(model: type[BaseModel], path: str) -> Leaf:
+    """Return the annotation of the parameter at a dotted path below `model`.
+
+    Raises
+    ------
+    KeyError
+        If the path names none.
+    """
+    current: type[BaseModel] | None = model
     field: FieldInfo | None = None
-    for key in keys:
-        if model is None:
+    for key in path.split("."):
+        if key.isdigit():
+            continue  # a position of a list, whose entries are alike
+        if current is None:
             raise KeyError(path)
-        field = fields_by_key(model)[key]
-        model = submodel(field.annotation)
+        field = fields_by_key(current)[key]
+        current = submodel(field.annotation)
     found = [item for item in (field.metadata if field else ()) if isinstance(item, Leaf)]
     if not found:
         raise KeyError(path)

@@ -19,6 +19,9 @@ from models.parameters import CLASSES, Place
 FORMS = ("value", "at", "prior")
 """The keys that make a map a value in its long form."""
 
+PRIOR_KEYS = ("from", "rationale")
+"""Keys that stand beside a prior alone: from which day it holds, and why it is this distribution."""
+
 _KINDS = {"int", "float", "bool", "null", "timestamp"}
 
 

@@ -5,8 +5,10 @@ from sim.serving.dedicated import DedicatedFleet
 from sim.serving.fleet import FleetModel
 from sim.serving.profile import ServingProfile, read_profile
 from sim.serving.replicas import FleetShape, Outcome, simulate
-from sim.serving.surface import ResponseSurface, SurfaceError, Traffic
-from sim.serving.traffic import Requests, draw_requests
+from sim.serving.surface import ResponseSurface
+from sim.serving.surface_error import SurfaceError
+from sim.serving.traffic import Requests, Traffic, draw_requests
+from sim.serving.twin import serve_replica
 
 __all__ = [
     "DedicatedFleet",
@@ -22,5 +24,6 @@ __all__ = [
     "Traffic",
     "draw_requests",
     "read_profile",
+    "serve_replica",
     "simulate",
 ]

@@ -21,7 +21,8 @@ from sim.serving.day import FleetGroup, IntArray, Response, ServingDay
 from sim.serving.fleet import MAX_WAIT_S, FleetModel
 from sim.serving.mixture import SHOWN, Curves, axis_for, distribution
 from sim.serving.profile import ServingProfile
-from sim.serving.surface import Traffic
+from sim.serving.surface_error import SurfaceError
+from sim.serving.traffic import Traffic
 
 LOADS = np.concatenate((np.linspace(0.0, 0.9, 31), 1.0 - np.geomspace(0.09, 0.002, 24), [np.inf]))
 """Utilisations at which distributions of waits are kept; the last stands for overload."""
@@ -116,6 +117,10 @@ class DedicatedFleet:
             response=self._response(hosted.binned * share[..., None]),
             needed=self.replicas_needed(demand, replicas, adapters),
         )  # fmt: skip
+
+    def error(self, seed: int) -> SurfaceError:
+        """Measure the error of what is read from the surfaces of merged replicas."""
+        return self.base.error(seed)
 
     def replicas_needed(
         self, demand_tokens: FloatArray, replicas: NDArray[np.int64], adapters: FloatArray | None = None

@@ -26,7 +26,10 @@ from models.serving import (
 from sim.serving.day import FleetGroup, IntArray, Offered, Response, ServingDay
 from sim.serving.mixture import SHOWN, Curves, mixed_response
 from sim.serving.replicas import FleetShape
-from sim.serving.surface import LEVELS, ResponseSurface, Traffic
+from sim.serving.surface import ResponseSurface
+from sim.serving.surface_error import REQUESTS, SurfaceError, surface_error
+from sim.serving.traffic import Traffic
+from sim.serving.windows import LEVELS
 
 MAX_WAIT_S = 60.0
 ROUTINGS = ("capacity", "cheapest")
@@ -74,7 +77,7 @@ class FleetModel:
         routing: str = "capacity",
         max_wait_s: float = MAX_WAIT_S,
     ) -> FleetModel:
-        """Build the surfaces, one per distinct profile (a second or two each).
+        """Build the surfaces, one per distinct profile (half a second each).
 
         Raises
         ------
@@ -149,6 +152,13 @@ class FleetModel:
             response=self._response(rho, counts, weights),
             needed=self._needed(demand, servers, rates, counts),
         )  # fmt: skip
+
+    def error(self, seed: int, *, requests: int = REQUESTS) -> SurfaceError:
+        """Measure the error of what is read from the surfaces, each at points of its own; see `surface_error`."""
+        distinct = {surface.profile.sha256: surface for surface in self.surfaces}.values()
+        return SurfaceError.together(
+            [surface_error(surface, self.max_wait_s, seed, requests=requests) for surface in distinct]
+        )
 
     def replicas_needed(
         self, demand_tokens: FloatArray, replicas: NDArray[np.int64], adapters: FloatArray | None = None

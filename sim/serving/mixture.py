@@ -2,7 +2,7 @@
 
 Rule decided here: quantiles of a day with several kinds of machine, or with a queue per model, are those of the
 mixture of their distributions, weighted by requests; a single queue's are read from its surface directly. In overload
-a wait is that of the surface's last utilisation plus the longest that the queue allows.
+the queue is full: everybody waits the longest that it allows, and is then served as by a saturated replica.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 from models.queueing import mixture_quantile
 from models.serving import FloatArray
 from sim.serving.day import Response
-from sim.serving.surface import LEVELS, ResponseSurface
+from sim.serving.surface import ResponseSurface
+from sim.serving.windows import LEVELS
 
 SHOWN = (0.5, 0.95, 0.99)
 POINTS = 480
@@ -38,11 +39,11 @@ class Curves:
         levels: tuple[float, ...] = LEVELS,
     ) -> Curves:
         """Read a surface at utilisations `rho` and adapter counts, shape (runs,) each."""
-        last = np.full(rho.shape, surface.rho[-1])
+        pairs = ((surface.ttft, surface.full_ttft), (surface.latency, surface.full_latency))
         return cls(
             *(
-                np.minimum(wait(rho, adapters, levels), wait(last, adapters, levels) + max_wait_s)
-                for wait in (surface.ttft, surface.latency)
+                np.minimum(waited(rho, adapters, levels), served(adapters, levels) + max_wait_s)
+                for waited, served in pairs
             )
         )
 

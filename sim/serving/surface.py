@@ -1,11 +1,12 @@
-"""Response surface: latency, hit rate and capacity of a replica by load and adapter mix, from SimPy.
+"""Response surface: latency, hit rate and capacity of a replica by load and adapter mix, from simulated windows.
 
 The economy's day is too short a step to queue requests in it, so windows are simulated once per scenario over
 a grid of utilisation x number of adapters and the day interpolates quantiles: log-wait against 1/(1-rho), linear
-in log(adapters). All windows share their draws. Utilisation is relative to the capacity that a saturated window
-of the same mix reached. Requests are split over replicas at random (thinned Poisson), so one replica stands
-for each; a dispatcher that pools queues would wait less. `error` measures the surface against windows with
-fresh draws.
+in log(adapters). All windows share their draws; the busier ones are longer, because a queue near saturation
+forgets slowly. Utilisation is relative to the capacity that a saturated window of the same mix reached. Requests are
+split over replicas at random (thinned Poisson), so one replica stands for each; a dispatcher that pools queues would
+wait less. The windows are those of the fast twin, which gives the times of the SimPy model; how far the surface is
+from windows with fresh draws says `sim.serving.surface_error`.
 """
 
 from __future__ import annotations
@@ -17,54 +18,14 @@ import numpy as np
 from models.queueing import interpolate_wait
 from models.serving import FloatArray
 from sim.serving.profile import ServingProfile
-from sim.serving.replicas import FleetShape, Outcome, simulate
-from sim.serving.traffic import Requests, draw_requests
+from sim.serving.replicas import FleetShape
+from sim.serving.traffic import Traffic
+from sim.serving.windows import LEVELS, Column
 
-RHO_GRID = (0.05, 0.3, 0.5, 0.7, 0.8, 0.88, 0.95)
-LEVELS = (0.001, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
-"""Quantiles that a surface keeps; the outer ones close the distribution for mixtures."""
+RHO_GRID = (0.05, 0.2, 0.35, 0.5, 0.6, 0.7, 0.78, 0.84, 0.88, 0.92, 0.95, 0.97)
 MIX_SPREAD = (0.25, 1.0, 4.0)
-WARM_UP = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What the requests of a scenario look like.
-
-    Parameters
-    ----------
-    input_tokens, output_tokens, length_cv
-        Mean tokens per request and their coefficient of variation.
-    adapters, zipf
-        Adapters in use and exponent of their popularity.
-    """
-
-    input_tokens: float
-    output_tokens: float
-    adapters: int
-    zipf: float
-    length_cv: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not (
-            self.input_tokens >= 1.0 and self.output_tokens >= 1.0 and self.adapters >= 1 and self.zipf >= 0.0
-        ):
-            raise ValueError(
-                f"input_tokens {self.input_tokens}, output_tokens {self.output_tokens}, "
-                f"adapters {self.adapters} must be 1 or more, zipf {self.zipf} 0 or more"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class SurfaceError:
-    """Relative error of the surface against fresh windows at utilisations between its grid points."""
-
-    latency_p50_median: float
-    latency_p50_max: float
-    latency_p95_median: float
-    latency_p95_max: float
-    latency_p99_median: float
-    latency_p99_max: float
+REQUESTS = 18_000
+"""Requests of a window that is not busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +42,8 @@ class ResponseSurface:
         Utilisations, shape (loads,).
     latency_s, ttft_s
         Quantiles of latency and of time to first token, shape (levels, mixes, loads).
+    full_latency_s, full_ttft_s
+        The same of a saturated replica, without the wait for admission, shape (levels, mixes).
     hits
         Hit rate, shape (mixes, loads).
     capacity_rps
@@ -94,12 +57,20 @@ class ResponseSurface:
     rho: FloatArray
     latency_s: FloatArray
     ttft_s: FloatArray
+    full_latency_s: FloatArray
+    full_ttft_s: FloatArray
     hits: FloatArray
     capacity_rps: FloatArray
 
     @classmethod
     def build(
-        cls, profile: ServingProfile, shape: FleetShape, traffic: Traffic, seed: int, *, requests: int = 3000
+        cls,
+        profile: ServingProfile,
+        shape: FleetShape,
+        traffic: Traffic,
+        seed: int,
+        *,
+        requests: int = REQUESTS,
     ) -> ResponseSurface:
         """Simulate the grid.
 
@@ -110,16 +81,13 @@ class ResponseSurface:
         seed
             Of all draws.
         requests
-            Per window, the first tenth of which is dropped as warm-up.
+            Per window that is not busy, the first tenth of which is dropped as warm-up.
         """
-        counts = mix_counts(profile, shape, traffic)
-        capacity = np.array([_saturated_rps(profile, shape, traffic, n, requests, seed) for n in counts])
-        windows = [
-            [_window(profile, shape, traffic, n, rate * rho, requests, seed) for rho in RHO_GRID]
-            for n, rate in zip(counts, capacity, strict=True)
-        ]
-        tables = np.array([[_measures(*window) for window in row] for row in windows])
+        counts = mix_counts(shape, traffic)
+        columns = [Column.of(profile, shape, traffic, count, seed, RHO_GRID, requests) for count in counts]
+        tables = np.array([column.windows for column in columns])
         by_level = np.moveaxis(tables, -1, 0)
+        full = np.array([column.full for column in columns]).T
         kept = len(LEVELS)
         return cls(
             profile=profile,
@@ -129,8 +97,10 @@ class ResponseSurface:
             rho=np.array(RHO_GRID),
             latency_s=by_level[:kept],
             ttft_s=by_level[kept : 2 * kept],
+            full_latency_s=full[:kept],
+            full_ttft_s=full[kept : 2 * kept],
             hits=by_level[-1],
-            capacity_rps=capacity,
+            capacity_rps=np.array([column.capacity_rps for column in columns]),
         )
 
     def latency(
@@ -149,8 +119,8 @@ class ResponseSurface:
         The end of the range where every utilisation keeps it, and also where none does: then the bound says
         nothing about how many replicas there should be, and capacity alone decides.
         """
-        grid = np.linspace(RHO_GRID[0], RHO_GRID[-1], 901)
-        waits = self.ttft(grid, np.full(grid.size, float(self._own_count())), (0.95,))[0]
+        grid = np.linspace(RHO_GRID[0], RHO_GRID[-1], 9001)
+        waits = self.ttft(grid, np.full(grid.size, float(self.own_count())), (0.95,))[0]
         within = waits <= ttft_p95_s
         return float(grid[within][-1]) if within.any() else RHO_GRID[-1]
 
@@ -164,29 +134,16 @@ class ResponseSurface:
         columns = np.repeat(self.capacity_rps[:, None], np.size(adapters), axis=1)
         return self._across_mixes(columns, adapters)
 
-    def error(
-        self,
-        seed: int,
-        *,
-        points: tuple[float, ...] = (0.2, 0.4, 0.6, 0.75, 0.85, 0.92),
-        requests: int = 6000,
-    ) -> SurfaceError:
-        """Compare with windows of other draws at other loads, at the scenario's own number of adapters."""
-        n = np.array([float(self._own_count())])
-        rate = self.capacity(n)[0]
-        relative, levels = [], (0.5, 0.95, 0.99)
-        for rho in points:
-            outcome, skip = _window(
-                self.profile, self.shape, self.traffic, self._own_count(), rate * rho, requests, seed
-            )
-            fresh = np.quantile(outcome.latency_s[skip:], levels)
-            found = self.latency(np.array([rho]), n, levels)[:, 0]
-            relative.append(np.abs(found / fresh - 1.0))
-        table = np.array(relative)
-        pairs = zip(np.median(table, axis=0).tolist(), table.max(axis=0).tolist(), strict=True)
-        return SurfaceError(*(value for pair in pairs for value in pair))
+    def full_latency(self, adapters: FloatArray, levels: tuple[float, ...] = LEVELS) -> FloatArray:
+        """Return quantiles of latency of a saturated replica without the wait, shape (levels, runs)."""
+        return self._served(self.full_latency_s, levels, adapters)
 
-    def _own_count(self) -> int:
+    def full_ttft(self, adapters: FloatArray, levels: tuple[float, ...] = LEVELS) -> FloatArray:
+        """Return quantiles of time to first token of a saturated replica without the wait, (levels, runs)."""
+        return self._served(self.full_ttft_s, levels, adapters)
+
+    def own_count(self) -> int:
+        """Return how many of the scenario's adapters reach the fleet."""
         return _reachable(self.shape, self.traffic.adapters)
 
     def _wait(
@@ -194,6 +151,10 @@ class ResponseSurface:
     ) -> FloatArray:
         kept = table[[LEVELS.index(level) for level in levels]]
         return self._across_mixes(interpolate_wait(rho, self.rho, kept), adapters)
+
+    def _served(self, table: FloatArray, levels: tuple[float, ...], adapters: FloatArray) -> FloatArray:
+        kept = table[[LEVELS.index(level) for level in levels]]
+        return self._across_mixes(np.repeat(kept[..., None], np.size(adapters), axis=-1), adapters)
 
     def _across_mixes(self, columns: FloatArray, adapters: FloatArray) -> FloatArray:
         """Interpolate (..., mixes, runs) linearly in log(adapters), holding the ends."""
@@ -217,7 +178,7 @@ class ResponseSurface:
         return np.asarray(np.where(np.isinf(below), below, mixed))
 
 
-def mix_counts(profile: ServingProfile, shape: FleetShape, traffic: Traffic) -> list[int]:
+def mix_counts(shape: FleetShape, traffic: Traffic) -> list[int]:
     """Return the adapter counts of the grid: the scenario's own, a quarter and four times of it."""
     return sorted({_reachable(shape, max(1, round(traffic.adapters * spread))) for spread in MIX_SPREAD})
 
@@ -225,45 +186,3 @@ def mix_counts(profile: ServingProfile, shape: FleetShape, traffic: Traffic) -> 
 def _reachable(shape: FleetShape, adapters: int) -> int:
     """Return how many adapters reach the fleet: `resident` refuses those beyond its slots."""
     return min(adapters, shape.slots) if shape.cache_policy == "resident" else adapters
-
-
-def _requests(traffic: Traffic, adapters: int, rate: float, count: int, seed: int) -> Requests:
-    return draw_requests(
-        count,
-        rate,
-        adapters=adapters,
-        zipf=traffic.zipf,
-        input_tokens=traffic.input_tokens,
-        output_tokens=traffic.output_tokens,
-        length_cv=traffic.length_cv,
-        seed=seed,
-    )
-
-
-def _saturated_rps(
-    profile: ServingProfile, shape: FleetShape, traffic: Traffic, adapters: int, count: int, seed: int
-) -> float:
-    """Return completions per second while the queue never empties, first and last tenth left out."""
-    outcome = simulate(profile, shape, _requests(traffic, adapters, float("inf"), count, seed))
-    ends = np.sort(outcome.latency_s)
-    low, high = int(WARM_UP * count), int((1.0 - WARM_UP) * count) - 1
-    return float((high - low) / (ends[high] - ends[low]))
-
-
-def _window(
-    profile: ServingProfile,
-    shape: FleetShape,
-    traffic: Traffic,
-    adapters: int,
-    rate: float,
-    count: int,
-    seed: int,
-) -> tuple[Outcome, int]:
-    outcome = simulate(profile, shape, _requests(traffic, adapters, rate, count, seed))
-    return outcome, int(WARM_UP * count)
-
-
-def _measures(outcome: Outcome, skip: int) -> FloatArray:
-    """Return quantiles of latency, quantiles of TTFT and the hit rate after warm-up."""
-    waits = [np.quantile(times[skip:], LEVELS) for times in (outcome.latency_s, outcome.ttft_s)]
-    return np.concatenate([*waits, [outcome.hit[skip:].mean()]])

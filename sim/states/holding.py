@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.picks import Picks
+
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 
@@ -22,24 +24,23 @@ class DueQueue:
     Parameters
     ----------
     due
-        Day -> list of (flat index into (runs, agents), amounts in gwei), in the order in which they were added.
+        Day -> what falls due on it, in the order in which it was added.
     """
 
-    due: dict[int, list[tuple[Int, Int]]] = field(default_factory=dict)
+    due: dict[int, list[Picks]] = field(default_factory=dict)
+
+    def add(self, day: int, some: Picks) -> None:
+        """Add amounts to fall due on `day`."""
+        if some.where.size:
+            self.due.setdefault(day, []).append(some)
 
     def push(self, day: int, amounts: Int) -> None:
-        """Add the positive elements of `amounts` (runs, agents) to fall due on `day`."""
-        where = np.flatnonzero(amounts)
-        if where.size:
-            self.due.setdefault(day, []).append((where, amounts.ravel()[where]))
+        """Add the elements of `amounts` (runs, agents) that are not 0 to fall due on `day`."""
+        self.add(day, Picks.of(amounts))
 
-    def pop(self, day: int, shape: tuple[int, int]) -> Int:
-        """Remove and return what falls due on `day`, int64 of `shape` (runs, agents)."""
-        out = np.zeros(shape, np.int64)
-        flat = out.ravel()
-        for where, amounts in self.due.pop(day, []):
-            flat[where] += amounts
-        return out
+    def take(self, day: int) -> Picks:
+        """Remove and return what falls due on `day`."""
+        return Picks.joined(self.due.pop(day, []))
 
 
 @dataclass(slots=True)
@@ -144,6 +145,11 @@ class HoldingState:
         GOPEN outstanding, int64 (runs,), kept from wraps and unwraps: the independent side of identity 4.
     unbonding
         Stake on its way out, by day of release.
+    decile
+        Tenth of the holders to which each belongs by `baseline_holding`, uint8 (runs, holders), once it was needed.
+    rewards
+        What each stake was paid today, int64 (runs, agents); the memory is used again, because asking for it anew every
+        day costs more than the division.
     staking_paid, emitted
         Rewards paid today, and what all programmes together paid today, int64 (runs,).
     """
@@ -162,3 +168,5 @@ class HoldingState:
     staking_paid: Int
     emitted: Int
     unbonding: DueQueue = field(default_factory=DueQueue)
+    decile: NDArray[np.uint8] | None = None
+    rewards: Int | None = None

@@ -1,4 +1,8 @@
-"""State of the record phase: one column per observable over all days of the batch."""
+"""State of the record phase: one column per observable over all days of the batch.
+
+Rule decided here: a day writes what only that day can tell; what follows from columns alone (prices, ratios, rates of
+30 days) is derived for a month of days at once, at the latest when somebody reads a column (`sim/states/ratios.py`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.observables import OBSERVABLES
+from sim.states import ratios
 
 Rows = dict[str, list[object]]
 
@@ -19,8 +24,13 @@ class RecordState:
 
     Parameters
     ----------
-    columns
-        Name -> (runs, days + 1): int64 for names ending in ``_gwei``, float64 with NaN for null otherwise.
+    by_day
+        Name -> (days + 1, runs): int64 for names ending in ``_gwei``, float64 with NaN for null otherwise, and what
+        the ratios need beside the observables (`ratios.BESIDE`).
+    terms
+        Constants of the economy that ratios use, from the first day on.
+    first, last
+        Days that are written and not derived yet; none where `first` is above `last`.
     groups, accounts, flows, usd
         Rows of the tables of the same name, one list per column; accounts and flows of the witness run alone.
     month_flows
@@ -29,7 +39,10 @@ class RecordState:
         (class, purpose) -> micro-USD since the last epoch ended, int64 (runs,).
     """
 
-    columns: dict[str, NDArray[Any]]
+    by_day: dict[str, NDArray[Any]]
+    terms: ratios.Terms | None = None
+    first: int = 0
+    last: int = -1
     groups: Rows = field(default_factory=dict)
     accounts: Rows = field(default_factory=dict)
     flows: Rows = field(default_factory=dict)
@@ -40,18 +53,34 @@ class RecordState:
     @classmethod
     def begin(cls, runs: int, days: int) -> RecordState:
         """Return empty columns: zeros for money, null for everything else."""
-        shape = (runs, days + 1)
-        columns = {
-            o.name: np.zeros(shape, np.int64) if o.name.endswith("_gwei") else np.full(shape, np.nan)
-            for o in OBSERVABLES
+        shape = (days + 1, runs)
+        names = [o.name for o in OBSERVABLES]
+        by_day = {
+            n: np.zeros(shape, np.int64) if n.endswith("_gwei") else np.full(shape, np.nan) for n in names
         }
-        return cls(columns)
+        return cls(by_day | {name: np.zeros(shape, kind) for name, kind in ratios.BESIDE.items()})
 
-    def last(self, name: str, day: int, days: int) -> NDArray[np.float64]:
-        """Return a column's sum over the last `days` days up to `day`, float64 (runs,); null counts as 0."""
-        window = self.columns[name][:, max(day - days + 1, 0) : day + 1].astype(np.float64)
-        return np.asarray(np.nansum(window, axis=1))
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Columns of all observables, writable views (runs, days + 1)."""
+        self.settle()
+        return {o.name: self.by_day[o.name].T for o in OBSERVABLES}
 
-    def before(self, name: str, day: int, days: int) -> NDArray[np.float64]:
-        """Return a column's value `days` days before `day` (or on day 0), float64 (runs,)."""
-        return np.asarray(self.columns[name][:, max(day - days, 0)], np.float64)
+    def begin_day(self, day: int, terms: ratios.Terms) -> None:
+        """Say which day is written from here on; days that do not follow it are settled first."""
+        if day != self.last + 1:
+            self.settle()
+            self.first = day
+        self.last, self.terms = day, terms
+
+    def put(self, day: int, **values: object) -> None:
+        """Write elements of one day, each (runs,) or one number for all runs."""
+        for name, value in values.items():
+            self.by_day[name][day] = value
+
+    def settle(self) -> None:
+        """Derive what follows from the days written so far."""
+        if self.first <= self.last:
+            assert self.terms is not None
+            ratios.derive(self.by_day, self.first, self.last, self.terms)
+            self.first = self.last + 1

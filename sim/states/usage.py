@@ -7,7 +7,7 @@ in `sim/states/usage_traits.py` and never change.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from sim.states.usage_traits import (
 
 if TYPE_CHECKING:
     from sim.economy import Economy
+    from sim.rates import Rates
     from sim.serving.day import ServingDay
 
 Int = NDArray[np.int64]
@@ -48,10 +49,16 @@ class UsageState:
     user_active, adopters
         Who uses the service, (runs, users), and how many users adoption has reached, (runs,).
     demand_in, demand_out, model_owner
-        Tokens that each user asks for today and can pay, and the builder of the model they choose, (runs,
+        Tokens that each user asks for today and can pay, and the builder of the model they choose, int32; (runs,
         users).
+    asked
+        Tokens in and out that all users ask for today, (2, runs).
+    rates
+        Prices of the day, once demand has seen them.
     popularity
-        Builder per cell of the choice of models, (runs, classes * cells).
+        Builder per cell of the choice of models, (runs, classes * cells), in the smallest type that holds them.
+    model_order
+        Models in the order of their popularity, int32 (runs, models); found on the first day.
     contributor_active, builder_active
         Who takes part; the others are dormant, (runs, agents).
     detected
@@ -61,13 +68,16 @@ class UsageState:
     dispute_bond
         Bond of the owner in that dispute, at the accused, (runs, contributors).
     class_weights
-        Weights of this month, (runs, classes, contributors).
+        Weights of this month, int32 (runs, classes, contributors); those of a class sum to 10^9.
     class_pot
         Contributors' part of today's bills, (runs, classes).
     contributor_weights, builder_weights
         Shares in which the two groups last earned, (runs, agents).
     data_stock, data_at_start, milestones
         What quality rests on, (runs,).
+    brought, brought_by
+        Useful data that active contributors bring, (runs,), and who was active when it was summed, (runs,
+        contributors).
     award, tranche
         Award of each grantee and tranches paid (negative: ended), (runs, builders + contributors).
     machine
@@ -103,20 +113,24 @@ class UsageState:
     adopters: Float
     demand_in: Int
     demand_out: Int
-    model_owner: Int
-    popularity: Int
+    model_owner: NDArray[np.int32]
+    asked: Int
+    popularity: NDArray[np.signedinteger[Any]]
+    model_order: NDArray[np.int32]
     contributor_active: Bool
     builder_active: Bool
     detected: Bool
     dispute_day: Int
     dispute_bond: Int
-    class_weights: Int
+    class_weights: NDArray[np.int32]
     class_pot: Int
     contributor_weights: Int
     builder_weights: Int
     data_stock: Float
     data_at_start: Float
     milestones: Int
+    brought: Float
+    brought_by: Bool
     award: Int
     tranche: Int
     machine: Int
@@ -148,12 +162,17 @@ class UsageState:
     claimed_gwei: Int
     topup_micro_usd: Int
     bills: Int
+    rates: Rates | None = None
 
     @property
     def replicas_by_kind(self) -> Int:
         """Replicas of each kind of machine, (runs, kinds)."""
-        kinds = np.arange(self.revenue_ring.shape[1])
-        return np.stack([self.replicas[:, self.machine == kind].sum(axis=1) for kind in kinds], axis=1)
+        return self.by_kind(self.replicas)
+
+    def by_kind(self, of_operators: Int) -> Int:
+        """Return sums over the operators of each kind of machine, (runs, kinds); operators stand in order of kind."""
+        starts = np.searchsorted(self.machine, np.arange(self.revenue_ring.shape[1]))
+        return np.asarray(np.add.reduceat(of_operators, starts, axis=1))
 
     def end_month(self) -> None:
         """Forget the epoch's income, after it was recorded."""
@@ -203,20 +222,24 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
         adopters=number(),
         demand_in=gwei(users),
         demand_out=gwei(users),
-        model_owner=gwei(users),
-        popularity=gwei(0),
+        model_owner=np.zeros((count, users), np.int32),
+        asked=np.zeros((2, count), np.int64),
+        popularity=np.zeros((count, 0), np.min_scalar_type(-builders)),
+        model_order=np.zeros((count, 0), np.int32),
         contributor_active=active,
         builder_active=np.tile(building, (count, 1)),
         detected=np.zeros((count, contributors), bool),
         dispute_day=gwei(contributors),
         dispute_bond=gwei(contributors),
-        class_weights=gwei(classes, contributors),
+        class_weights=np.zeros((count, classes, contributors), np.int32),
         class_pot=gwei(classes),
         contributor_weights=active.astype(np.int64),
         builder_weights=np.tile(building.astype(np.int64), (count, 1)),
         data_stock=data.copy(),
         data_at_start=data,
         milestones=gwei(),
+        brought=number(),
+        brought_by=np.zeros((count, 0), bool),
         award=gwei(builders + contributors),
         tranche=gwei(builders + contributors),
         machine=operator_kinds(economy),

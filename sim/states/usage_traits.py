@@ -35,13 +35,13 @@ class UserTraits:
     threshold
         A user is active while the adopted share, in 2^-32, is above this; uint32.
     query_class
-        Index of the class of their queries.
+        Index of the class of their queries; int16.
     paid
         They use models with an access fee while the share of such models, in 2^-32, is above this; uint32.
     """
 
     threshold: NDArray[np.uint32]
-    query_class: Int
+    query_class: NDArray[np.int16]
     paid: NDArray[np.uint32]
 
 
@@ -77,7 +77,7 @@ def user_traits(economy: Economy, runs: Int) -> UserTraits:
     u = draws.uniform(economy.seed, Decision.TRAIT_QUERY_CLASS, runs, 0, "users", count)
     return UserTraits(
         threshold=draws.words(economy.seed, Decision.TRAIT_ADOPTION, runs, 0, "users", count),
-        query_class=np.floor(u * classes).astype(np.int64),
+        query_class=np.floor(u * classes).astype(np.int16),
         paid=draws.words(economy.seed, Decision.TRAIT_PAID_MODEL, runs, 0, "users", count),
     )
 

@@ -14,6 +14,7 @@ from sim.batch import TABLES, BatchResult
 from sim.observables import OBSERVABLES
 from sim.report.document import write_report
 from sim.results import load_run
+from sim.results.assembly import assemble
 from sim.results.code import artifacts_sha256, code_version, file_sha256
 from sim.results.directory import PARAMETERS, RESOLVED
 from sim.results.manifest import (
@@ -25,7 +26,8 @@ from sim.results.manifest import (
     Timing,
     TwinFacts,
 )
-from sim.results.shards import BASE, assemble, land
+from sim.results.origin import Origin
+from sim.results.shards import BASE, encode, land
 
 START = date(2025, 9, 8)
 DAYS = 120
@@ -260,9 +262,10 @@ def write(directory: Path) -> Path:
     """Write a complete run directory with its report: run 0 as witness, five others, a twin of two runs."""
     directory.mkdir(parents=True)
     side_files(directory)
-    land(directory, BASE, batch([0]), START, 1.0)
-    land(directory, BASE, batch(list(range(1, RUNS))), START, 1.0)
-    land(directory, "no_unlock", batch([0, 1], scale=1.2), START, 1.0)
+    origin = Origin.of(manifest())
+    land(directory, encode(BASE, batch([0]), START, 1.0, origin))
+    land(directory, encode(BASE, batch(list(range(1, RUNS))), START, 1.0, origin))
+    land(directory, encode("no_unlock", batch([0, 1], scale=1.2), START, 1.0, origin))
     assemble(directory, manifest(), unlocks())
     write_report(load_run(directory))
     return directory

@@ -302,7 +302,7 @@ def test_a_bank_shares_out_by_states_and_keeps_what_it_trained(tmp_path):
         "states": 8,
         "seed": 7000,
         "ridge_per_million": 500_000,
-        "window": "24+16",
+        "window": "16+12",
         "prior": "flat",
     }
 

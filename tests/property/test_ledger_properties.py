@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, AGENT_CLASSES, BUCKET_ROLES, WORLD_ACCOUNTS
 from sim.flows import FLOWS
 from sim.journal import Journal
-from sim.kernels import sums as sum_kernels
-from sim.ledger import EVERY_CLASS, FlowRefused, at, move
+from sim.ledger import EVERY_CLASS, FlowRefused, at, move, move_some
+from sim.picks import Picks
 from sim.world import Layout, UsdLog, World, empty_accounts
 
 RUNS = 3
@@ -159,18 +158,38 @@ def test_every_account_can_be_reached_and_left():
     assert set(ACCOUNTS) - targets == {f"vesting.{role}" for role in BUCKET_ROLES}
 
 
-@given(
-    hnp.arrays(
-        np.int64, st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 30)),
-        elements=st.integers(-(2**40), 2**55),
-    )
-)  # fmt: skip
-def test_row_totals_is_numpy(holdings):
-    shape = (holdings.shape[1], holdings.shape[0])
-    sums, least = np.empty(shape, np.int64), np.empty(shape, np.int64)
-    sum_kernels.row_totals(holdings, sums, least)
-    assert (sums == holdings.sum(axis=2).T).all()
-    assert (least == holdings.min(axis=2).T).all()
+@given(st.integers(0, len(MOVES) - 1), st.integers(0, 2**32 - 1))
+def test_few_agents_move_as_all_do(place, seed):
+    """A list of those who act changes the same balances, books, income and journal as an amount for everybody."""
+    draw = np.random.default_rng(seed)
+    phase, flow, source, target = MOVES[place]
+    if source is None or not (source.account.per_agent or target.account.per_agent):
+        return
+    one, other = new_world(), new_world()
+    scatter(one, np.random.default_rng(seed))
+    scatter(other, np.random.default_rng(seed))
+    amount = amount_for(one, source, target, draw) * (draw.random((1, 1)) < 0.7)
+    amount *= draw.random(amount.shape) < 0.5
+    columns = one.layout.slice(source.agent_class or target.agent_class)
+    everybody = np.zeros((RUNS, one.layout.agents), np.int64)
+    everybody[:, columns] = amount
+    one.phase = other.phase = phase
+    move(one, flow, source, target, amount)
+    per_run = move_some(other, flow, source, target, Picks.of(everybody))
+    assert (per_run == amount.sum(axis=1)).all()
+    for name in ("balances", "holdings", "expected_world", "expected_agent", "checksum", "income"):
+        assert (getattr(one, name) == getattr(other, name)).all(), name
+    assert one.journal.today.keys() == other.journal.today.keys()
+    for key, total_of in one.journal.today.items():
+        assert (other.journal.today[key] == total_of).all()
+    for mine, theirs in zip(one.journal.take_entries(), other.journal.take_entries(), strict=True):
+        for side in ("source_parts", "target_parts"):
+            a, b = getattr(mine, side), getattr(theirs, side)
+            assert (a is None) == (b is None)
+            assert a is None or (a == b).all()
+        assert (mine.flow, mine.source, mine.target, mine.amount) == (
+            theirs.flow, theirs.source, theirs.target, theirs.amount,
+        )  # fmt: skip
 
 
 def test_the_table_has_as_many_accounts_as_the_moves_know():

@@ -10,6 +10,7 @@ import polars as pl
 
 from sim.batch import TABLES, BatchResult
 from sim.observables import OBSERVABLES
+from sim.results.assembly import assemble
 from sim.results.code import artifacts_sha256, code_version
 from sim.results.directory import PARAMETERS, RESOLVED
 from sim.results.manifest import (
@@ -21,7 +22,9 @@ from sim.results.manifest import (
     Timing,
     TwinFacts,
 )
-from sim.results.shards import BASE, assemble, land
+from sim.results.origin import Origin
+from sim.results.shards import BASE, encode
+from sim.results.shards import land as land_shard
 
 START = date(2025, 9, 8)
 DAYS = 400
@@ -169,12 +172,17 @@ def side_files(directory: Path) -> None:
     (directory / RESOLVED).write_text("name: toy\n", encoding="utf-8")
 
 
+def land(directory: Path, arm: str, result: BatchResult, wall_s: float = 1.0) -> None:
+    """Land a batch as the unit of work that `manifest` speaks of."""
+    land_shard(directory, encode(arm, result, START, wall_s, Origin.of(manifest(1))))
+
+
 def run_directory(directory: Path, runs: int = 4, days: int = DAYS) -> Path:
     """Write a complete run directory: witness run, the others, and a twin half a dollar cheaper."""
     directory.mkdir(parents=True)
     side_files(directory)
-    land(directory, BASE, batch([0], days, witness=True), START, 1.0)
-    land(directory, BASE, batch(list(range(1, runs)), days), START, 1.0)
-    land(directory, "no_unlock", batch([0, 1], days, shift=-0.5), START, 1.0)
+    land(directory, BASE, batch([0], days, witness=True))
+    land(directory, BASE, batch(list(range(1, runs)), days))
+    land(directory, "no_unlock", batch([0, 1], days, shift=-0.5))
     assemble(directory, manifest(runs, days), unlocks(days))
     return directory

@@ -231,13 +231,6 @@ class TestEconomy:
         # instalments after the first are equal: none of them raises the flow
         assert (economy.days_to_cliff[first + 1 :] == FAR).all()
 
-    def test_a_prior_that_nobody_draws_is_refused(self):
-        setting = "market.volatility={prior: {triangular: [50, 110, 200]}, unit: '%/year'}"
-        with pytest.raises(
-            InputError, match=r"market\.volatility.*a prior is drawn for market\.outside_net_inflow"
-        ):
-            small.economy(setting)
-
     def test_the_cap_is_minted_before_anything_moves(self):
         world = begin_world(BUSY, small.RUNS)
         vesting = [world.world_balance(f"vesting.{role}") for role in BUSY.vested]

@@ -94,6 +94,7 @@ def make_world(economy, runs=(0, 1), wrapped=None, witness_row=None, rules=None)
 
 def wrap(world, column, amount, row=slice(None)):
     world.agent_balance("wrapped")[row, column] += amount * OPEN
+    world.expected_agent[:] = world.holdings.sum(axis=2).T
     world.holding.gopen_supply[row] = world.agent_balance("wrapped").sum(axis=1)[row]
 
 

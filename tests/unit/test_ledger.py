@@ -10,7 +10,8 @@ import pytest
 from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, AGENT_CLASSES, WORLD_ACCOUNTS
 from sim.flows import FLOWS
 from sim.journal import Journal
-from sim.ledger import FlowRefused, at, move
+from sim.ledger import FlowRefused, at, move, move_some
+from sim.picks import Picks
 from sim.world import Layout, UsdLog, World, empty_accounts
 
 RUNS = 3
@@ -197,3 +198,61 @@ def test_place_needs_a_class_exactly_for_agent_accounts():
         at("wallet.l1")
     with pytest.raises(ValueError, match="has no agent class"):
         at("venue", "team")
+
+
+def test_few_agents_are_named_when_they_are_short(world):
+    world.phase, world.day = "bridge", 7
+    fill(world, "wallet.l1", 5)
+    source, target = at("wallet.l1", "*"), at("transit_deposit", "*")
+    agents = world.layout.agents
+    with pytest.raises(FlowRefused, match=r"X1 on day 7, run 2: wallet.l1/\* is short by 3 gwei"):
+        move_some(world, "X1", source, target, picks([2 * agents + 4], [8]))
+    with pytest.raises(FlowRefused, match="negative amount -1 gwei"):
+        move_some(world, "X1", source, target, picks([1, 3], [2, -1]))
+    world.phase = "market"
+    with pytest.raises(FlowRefused, match="M1 does not permit transit_deposit"):
+        move_some(world, "M1", at("transit_deposit", "*"), at("venue"), picks([1], [1]))
+
+
+def test_few_agents_must_be_of_the_class(world):
+    world.phase = "holders"
+    fill(world, "wallet.l2")
+    stranger = world.layout.slice("team").start
+    with pytest.raises(FlowRefused, match="S1: an amount is of an agent outside holders"):
+        move_some(world, "S1", at("wallet.l2", "holders"), at("stake", "holders"), picks([stranger], [1]))
+
+
+def test_an_agent_may_stand_in_a_list_twice(world):
+    world.phase = "bridge"
+    fill(world, "wallet.l1", 5)
+    moved = move_some(world, "X1", at("wallet.l1", "*"), at("transit_deposit", "*"), picks([4, 4], [2, 3]))
+    assert moved.tolist() == [5, 0, 0]
+    assert world.agent_balance("transit_deposit")[0, 4] == 5
+    assert world.agent_balance("wallet.l1")[0, 4] == 0
+
+
+def test_amounts_that_int64_cannot_add_up_are_refused(world):
+    """Two amounts of 2^62 and a few: their sum would wrap around and look like little."""
+    world.phase = "staking"
+    parts = np.zeros((RUNS, COUNTS["holders"]), np.int64)
+    parts[1, :2] = 2**62 + 5
+    with pytest.raises(FlowRefused, match=r"S2 on day 0: amounts add up to more than 2\^63 - 1 gwei"):
+        move(world, "S2", at("staking_rewards"), at("stake", "holders"), parts)
+    with pytest.raises(FlowRefused, match="add up to more than"):
+        move_some(world, "S2", at("staking_rewards"), at("stake", "*"), picks([0, 5], [2**62 + 5, 2**62 + 5]))
+    assert not world.agent_balance("stake").any()
+
+
+def test_an_amount_of_another_shape_is_refused(world):
+    world.phase = "staking"
+    fill(world, "staking_rewards")
+    for amount, target in (
+        (np.ones((RUNS, COUNTS["holders"] - 1), np.int64), at("stake", "holders")),
+        (np.ones((RUNS, COUNTS["holders"]), np.int64), at("stake", "*")),
+    ):
+        with pytest.raises(FlowRefused, match="is needed"):
+            move(world, "S2", at("staking_rewards"), target, amount)
+
+
+def picks(where, amounts):
+    return Picks(np.array(where, np.int64), np.array(amounts, np.int64))

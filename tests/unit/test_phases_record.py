@@ -10,7 +10,8 @@ import pytest
 
 from sim.engine import result_of
 from sim.observables import OBSERVABLES
-from sim.phases.record import ratio
+from sim.states import ratios
+from sim.states.ratios import ratio
 
 sys.path.insert(0, str(Path(__file__).parent))
 import small_world as small
@@ -162,6 +163,33 @@ def test_daily_observables_are_daily_and_monthly_ones_monthly():
             continue
         others = [day for day in range(63) if day not in (30, 61)]
         assert np.isnan(values[:, others]).all(), observable.name
+
+
+def test_ratios_are_the_same_however_many_days_are_derived_at_once():
+    """Bit for bit: a month at once, day by day, and all days; a sum of 30 days is numpy's over one run's days."""
+    economy = small.economy(days=75)
+    world = small.world_after(economy, 75)
+    record = world.record
+    record.settle()
+    for stretches in ([(0, 75)], [(day, day) for day in range(76)], [(0, 28), (29, 30), (31, 75)]):
+        again = {name: values.copy() for name, values in record.by_day.items()}
+        for first, last in stretches:
+            ratios.derive(again, first, last, record.terms)
+        for name, values in record.by_day.items():
+            assert np.array_equal(values, again[name], equal_nan=values.dtype.kind == "f"), name
+    for name in ("fee_gross_usd", "unlock_flow_gwei", "volume_usd"):
+        got = ratios.trailing(record.by_day[name], 0, 75)
+        for day in (0, 5, 29, 30, 75):
+            window = record.columns[name][:, max(day - 29, 0) : day + 1].astype(np.float64, order="C")
+            assert (got[day] == np.nansum(window, axis=1)).all()
+
+
+def test_a_day_that_does_not_follow_is_derived_alone(world):
+    small.run_phase_of(world, ECONOMY, "record")
+    assert (world.record.first, world.record.last) == (40, 40)
+    assert recorded(world, "mc_over_fdv") == [0.105] * 3
+    assert (world.record.first, world.record.last) == (41, 40)
+    assert np.isnan(world.record.columns["mc_over_fdv"][:, 39]).all()
 
 
 def test_a_groups_rows_hold_what_its_people_hold():

@@ -15,10 +15,12 @@ from models.errors import InputError
 from sim.batch import TABLES, BatchResult
 from sim.observables import OBSERVABLES
 from sim.results import load_run
+from sim.results.assembly import assemble
 from sim.results.directory import FINAL_TABLES, directory_name, open_directory
 from sim.results.lock import writing
 from sim.results.manifest import Manifest
-from sim.results.shards import BASE, assemble, computed, land, landed
+from sim.results.shards import BASE, landed
+from sim.results.trust import computed
 
 sys.path.insert(0, str(Path(__file__).parent))
 import synthetic_runs as toy
@@ -30,14 +32,14 @@ def land_base(directory: Path, *blocks: list[int]) -> None:
     directory.mkdir(exist_ok=True)
     toy.side_files(directory)
     for block in blocks:
-        land(directory, BASE, toy.batch(block, DAYS, witness=block == [0]), toy.START, 1.0)
+        toy.land(directory, BASE, toy.batch(block, DAYS, witness=block == [0]))
 
 
 def assembled(directory: Path, *blocks: list[int], runs: int) -> Manifest:
     land_base(directory, *blocks)
     for block in blocks:
         if 0 in block:
-            land(directory, "no_unlock", toy.batch([0, 1], DAYS, shift=-0.5), toy.START, 1.0)
+            toy.land(directory, "no_unlock", toy.batch([0, 1], DAYS, shift=-0.5))
     return assemble(directory, toy.manifest(runs, DAYS), toy.unlocks(DAYS))
 
 
@@ -87,7 +89,7 @@ def test_an_extended_directory_equals_one_run_in_full(tmp_path: Path) -> None:
 def test_an_interrupted_assembly_is_repeated_to_the_same_bytes(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     land_base(directory, [0], [1, 2])
-    land(directory, "no_unlock", toy.batch([0, 1], DAYS, shift=-0.5), toy.START, 1.0)
+    toy.land(directory, "no_unlock", toy.batch([0, 1], DAYS, shift=-0.5))
     first = pl.read_parquet(directory / "parts" / "base-000001-000002" / "metrics.parquet")
     first.write_parquet(directory / "metrics.parquet")  # an assembly that was killed after half a table
     again = assemble(directory, toy.manifest(3, DAYS), toy.unlocks(DAYS))
@@ -107,7 +109,7 @@ def test_units_in_flight_are_not_landed(tmp_path: Path) -> None:
 def test_a_unit_that_lands_twice_stays_as_it_was(tmp_path: Path) -> None:
     land_base(tmp_path / "run", [0])
     before = (tmp_path / "run" / "parts" / "base-000000-000000" / "unit.json").stat().st_ino
-    land(tmp_path / "run", BASE, toy.batch([0], DAYS, witness=True), toy.START, 9.0)
+    toy.land(tmp_path / "run", BASE, toy.batch([0], DAYS, witness=True), 9.0)
     assert (tmp_path / "run" / "parts" / "base-000000-000000" / "unit.json").stat().st_ino == before
     assert [path.name for path in (tmp_path / "run" / "parts").iterdir()] == ["base-000000-000000"]
 

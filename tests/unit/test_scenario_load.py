@@ -85,7 +85,7 @@ def test_priors_of_shares_and_lognormals_are_on_the_value_s_scale(tmp_path: Path
     market = load(_write(tmp_path, text)).market
     assert market.volatility.prior == Prior("uniform", (0.6, 1.4))
     assert market.volatility.value == 1
-    assert market.open_price.prior == Prior("lognormal", (0.5, 0.2))
+    assert market.open_price.prior == Prior("lognormal", (0.5, 0.2), low=0.0)
     with pytest.raises(InputError, match=r"140 %/year is outside its range 50 %/year to 100 %/year"):
         load(_write(tmp_path, text.replace("150", "100")))
 

@@ -23,6 +23,7 @@ from sim.policies.compare import compare, read_policies, with_policy
 from sim.policies.report import Facts, as_json, blocks, verdict, warnings
 from sim.preview.arms import Arm, Size
 from sim.report import html, markdown
+from sim.report.text import DASH
 from sim.scenario import load
 from sim.serving import DedicatedFleet, FleetModel
 from sim.states.usage_traits import operator_kinds
@@ -103,6 +104,19 @@ def test_both_documents_hold_every_figure_and_load_nothing(found):
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert page == html.render("T", blocks(found, facts, "olsim serving x.yaml")), "the same bytes every time"
     assert any("5.05 M parameters" in warning for warning in warnings(found, facts))
+
+
+def test_the_error_of_the_surface_stands_beside_every_figure_read_from_it(found):
+    facts = Facts.of(found)
+    assert facts.off(("fee_usd_per_1m",)) == DASH
+    data = as_json(found, facts, "x")
+    by_key = {figure["key"]: figure for figure in data["policies"][0]["figures"]}
+    assert 0.0 < by_key["latency_p99"]["surface_error"]["median"] < 0.05
+    assert by_key["latency_p99"]["surface_error"]["max"] >= by_key["latency_p99"]["surface_error"]["median"]
+    assert by_key["fee"]["surface_error"] is None
+    text = markdown.render("T", blocks(found, facts, "x"))
+    assert "surface error" in text
+    assert facts.off(("latency_p99_s",)) in text
 
 
 def test_a_policy_changes_nothing_else_in_the_scenario():

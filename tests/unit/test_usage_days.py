@@ -78,6 +78,7 @@ def test_a_swapped_split_is_found_with_its_account(tmp_path, monkeypatch):
         parts["stakers"], parts["contributors"] = parts["contributors"], parts["stakers"]
         return result
 
+    monkeypatch.setattr(billing, "bill_fast", billing.bill)
     monkeypatch.setattr(billing, "split", swapped)
     with pytest.raises(billing.SplitBroken, match=r"day 10, run 0: staking_rewards got \d+ gwei"):
         live(world, economy, 10)

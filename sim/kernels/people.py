@@ -1,0 +1,102 @@
+"""What people own, in one pass: sums over accounts, sums by group, and the largest who hold more than half.
+
+Rule decided here: the same integers as numpy's sums and `models.inequality.nakamoto`, which are the references. The
+largest are found by counting amounts into buckets by size; only those of one bucket are sorted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_SHIFT = 48
+"""Bits of a float64 below its exponent and the first four digits: 16 buckets to a doubling."""
+_ONE = (1023 << 4) - 1
+"""Place before that of the float 1.0; 0 has the place 0."""
+_BUCKETS = 65 << 4
+
+
+@njit(cache=True, nogil=True)
+def owned(holdings, earned, out):  # type: ignore[no-untyped-def]
+    """Add up each agent's accounts and unclaimed payouts.
+
+    Parameters
+    ----------
+    holdings
+        int64 (accounts, runs, agents).
+    earned
+        int64 (runs, agents).
+    out
+        int64 (runs, agents), written.
+    """
+    for r in range(earned.shape[0]):
+        row, total = earned[r], out[r]
+        total[:] = row
+        for k in range(holdings.shape[0]):
+            held = holdings[k, r]
+            for a in range(held.size):
+                total[a] += held[a]
+
+
+@njit(cache=True, nogil=True)
+def by_group(amounts, groups, sums):  # type: ignore[no-untyped-def]
+    """Sum amounts by group.
+
+    Parameters
+    ----------
+    amounts
+        int64 (runs, agents).
+    groups
+        Group of each agent, uint8 (runs, agents).
+    sums
+        int64 (runs, groups), zeros, written.
+    """
+    for r in range(amounts.shape[0]):
+        row, group, total = amounts[r], groups[r], sums[r]
+        for a in range(row.size):
+            total[group[a]] += row[a]
+
+
+@njit(cache=True, nogil=True)
+def _needed(amounts, places):  # type: ignore[no-untyped-def]
+    total, counts, sums = np.int64(0), np.zeros(_BUCKETS, np.int64), np.zeros(_BUCKETS, np.int64)
+    for a in range(amounts.size):
+        place = max((places[a] >> _SHIFT) - _ONE, 0)
+        places[a] = place
+        total += amounts[a]
+        counts[place] += 1
+        sums[place] += amounts[a]
+    if total == 0:
+        return np.int64(0)
+    half, held, needed, place = total // 2, np.int64(0), np.int64(0), _BUCKETS - 1
+    while held + sums[place] <= half:
+        held += sums[place]
+        needed += counts[place]
+        place -= 1
+    inside, found = np.empty(counts[place], np.int64), 0
+    for a in range(amounts.size):
+        if places[a] == place:
+            inside[found] = amounts[a]
+            found += 1
+    inside.sort()
+    while held <= half:
+        found -= 1
+        held += inside[found]
+        needed += 1
+    return needed
+
+
+@njit(cache=True, nogil=True)
+def nakamoto(amounts, out):  # type: ignore[no-untyped-def]
+    """Count how many of the largest together hold more than half, 0 where nobody holds anything.
+
+    Parameters
+    ----------
+    amounts
+        int64 (runs, agents), 0 or more.
+    out
+        int64 (runs,), written.
+    """
+    for r in range(amounts.shape[0]):
+        # the bits of a positive float rise with it: exponent and first digits are its bucket
+        out[r] = _needed(amounts[r], amounts[r].astype(np.float64).view(np.int64))

@@ -1,0 +1,103 @@
+"""Picks: amounts of the few agents to whom something happens today.
+
+Rule decided here: where few of many agents act, their amounts are a list of flat indices into (runs, agents) beside a
+list of gwei; an agent may stand in it more than once, and then its amounts add up. What nobody touches costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.kernels import picks as kernel
+
+Int = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """Amounts of few agents.
+
+    Parameters
+    ----------
+    where
+        Flat index into (runs, agents) of the whole agent axis, int64 (entries,).
+    amounts
+        Gwei, int64 (entries,).
+    """
+
+    where: Int
+    amounts: Int
+
+    @classmethod
+    def none(cls) -> Picks:
+        """Return picks of nobody."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64))
+
+    @classmethod
+    def of(cls, amount: Int) -> Picks:
+        """Return the elements of an array (runs, agents) that are not 0, in the order of the array."""
+        where, amounts = _room(amount)
+        count = kernel.pick(np.ascontiguousarray(amount), where, amounts)
+        return cls(where[:count].copy(), amounts[:count].copy())
+
+    @classmethod
+    def of_orders(cls, orders: Int, held: Int, everything: slice = slice(0, 0)) -> Picks:
+        """Return what is ordered and held, int64 (runs, agents) each, and clear the orders.
+
+        Parameters
+        ----------
+        orders
+            Gwei ordered, contiguous; zeros afterwards.
+        held
+            Gwei that each agent has for it, contiguous.
+        everything
+            Columns of agents who order whatever they hold.
+        """
+        where, amounts = _room(orders)
+        count = kernel.take_orders(orders, held, everything.start, everything.stop, where, amounts)
+        return cls(where[:count].copy(), amounts[:count].copy())
+
+    @classmethod
+    def joined(cls, parts: list[Picks]) -> Picks:
+        """Return several picks as one."""
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return cls.none()
+        return cls(np.concatenate([p.where for p in parts]), np.concatenate([p.amounts for p in parts]))
+
+    def where_positive(self) -> Picks:
+        """Return the entries above 0."""
+        some = self.amounts > 0
+        return Picks(self.where[some], self.amounts[some])
+
+    def per_run(self, runs: int, agents: int) -> Int:
+        """Return the sums of each run, int64 (runs,)."""
+        out = np.zeros(runs, np.int64)
+        np.add.at(out, self.where // agents, self.amounts)
+        return out
+
+    def count_per_run(self, runs: int, agents: int) -> Int:
+        """Return the number of entries of each run, int64 (runs,)."""
+        return np.bincount(self.where // agents, minlength=runs)
+
+    def dense(self, runs: int, agents: int) -> Int:
+        """Return the amounts as an array (runs, agents)."""
+        out = np.zeros(runs * agents, np.int64)
+        np.add.at(out, self.where, self.amounts)
+        return out.reshape(runs, agents)
+
+
+def cut_orders(orders: Int, held: Int, everything: slice = slice(0, 0)) -> Int:
+    """Return what `Picks.of_orders` lists, as an array (runs, agents): its reference."""
+    ordered = orders.copy()
+    ordered[:, everything] = held[:, everything]
+    return np.minimum(ordered, held)
+
+
+def _room(amount: Int) -> tuple[Int, Int]:
+    """Return two lists that can hold every element; the pages that are not written are never mapped."""
+    return np.empty(amount.size, np.int64), np.empty(amount.size, np.int64)
