@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.errors import InputError
 from models.parameters import CLASSES
-from sim.experiment.executors import AUTO, Executor, open_executor
+from sim.experiment.executors import AUTO, SHORT, Executor, open_executor
 from sim.experiment.failures import CheckFailed, disk_named
 from sim.experiment.progress import Progress, ProgressFile, Reporter, watching
 from sim.governance_gateway import GatewayError
@@ -220,7 +220,7 @@ def _compute_missing(
     work = runs * order.economy.layout.population * (order.economy.days + 1)
     lines = ProgressFile(directory.resolve(), time.monotonic())
     reporter = Reporter(lines, os.getpid())
-    with open_executor(order.backend, order.workers, work, origin) as executor:
+    with open_executor(order.backend, order.workers, work < SHORT * order.workers, origin) as executor:
         lines({"total": sum(task.weight for task in missing), "stage": "simulating", "notes": notes})
         with watching(directory, tell):
             try:
