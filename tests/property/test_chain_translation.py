@@ -76,6 +76,7 @@ def outcome(kind, code: bytes, other: bytes, data: bytes, gas: int, rounds: int 
         State.computation_class = previous
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(codes, last, codes, st.binary(max_size=80), st.integers(60_000, 200_000))
 def test_any_code_ends_alike(code, end, other, data, gas):

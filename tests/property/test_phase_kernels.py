@@ -72,24 +72,24 @@ class TestHolders:
     def test_sales_of_airdrops(self, drawn, chance, rate):
         generator, most = drawn
         columns = LAYOUT.slice("holders")
-        wallets, orders = gwei(generator, most), gwei(generator, 5)
+        wallets = gwei(generator, most)
         airdropped = gwei(generator, most, (len(RUNS), 90))
         hazard = np.array([0.0, chance, 1.0])
         words = draws.words(SEED, Decision.HOLDER_SELL, RUNS, 17, "holders", 90)
         sold, kept = holders.sell_airdrops(wallets[:, columns], airdropped, words, hazard, rate)
-        wanted = orders.copy()
-        wanted[:, columns] += sold
+        sales, totals = np.full((len(RUNS), 90), -1, np.int64), np.full(len(RUNS), -1, np.int64)
         key = draws.key(SEED, Decision.HOLDER_SELL, RUNS, 17, "holders")
         holder_kernels.sell_airdrops(
-            wallets, airdropped, orders, columns.start, *key, draws.below(hazard), rate
+            wallets, airdropped, sales, totals, columns.start, *key, draws.below(hazard), rate
         )
         assert (airdropped == kept).all()
-        assert (orders == wanted).all()
+        assert (sales == sold).all()
+        assert (totals == sold.sum(axis=1)).all()
 
     @given(generators(), st.integers(1, 31), st.floats(0, 1), st.floats(0, 1))
     def test_moves_towards_a_plan(self, drawn, every, stake_share, wrap_share):
         generator, most = drawn
-        held, taste = [gwei(generator, most) for _ in range(4)], generator.random(SHAPE)
+        held, takes_part = [gwei(generator, most) for _ in range(4)], generator.random(SHAPE) < 0.5
         names, first = ("holders", "contributors", "team"), every // 2
         places = [(LAYOUT.slice(n).start + first, LAYOUT.slice(n).stop, every) for n in names]
         acting = sum(len(range(*place)) for place in places)
@@ -97,7 +97,7 @@ class TestHolders:
         where, amounts = (np.empty((4, len(RUNS) * acting), np.int64) for _ in range(2))
         counts = np.empty(4, np.int64)
         holder_kernels.follow_plans(
-            *held, taste, np.array(places), np.array([[0.5, stake_share, wrap_share]] * 3),
+            *held, takes_part, np.array(places), np.array([[stake_share, wrap_share]] * 3),
             np.array([True, False, True]), holders.DUST, deposits, withdrawals, where, amounts, counts,
         )  # fmt: skip
         moves = np.zeros((4, SHAPE[0] * SHAPE[1]), np.int64)
@@ -106,10 +106,9 @@ class TestHolders:
         moves = moves.reshape(4, *SHAPE)
         for place, sends_home in zip(places, (True, False, True), strict=True):
             own = np.s_[:, slice(*place)]
-            takes_part = taste[own] < 0.5
             step = holders.rebalance(
                 *(account[own] for account in held),
-                np.where(takes_part, stake_share, 0.0), np.where(takes_part, wrap_share, 0.0),
+                np.where(takes_part[own], stake_share, 0.0), np.where(takes_part[own], wrap_share, 0.0),
             )  # fmt: skip
             for kind, name in enumerate(("stake", "unstake", "wrap", "unwrap")):
                 assert (moves[kind][own] == getattr(step, name)).all(), name
@@ -128,16 +127,18 @@ class TestOrders:
         buys[:, 64:] *= not nobody_buys
         wanted = market.orders_of_the_day(sells.copy(), wallets, buys.copy(), LAYOUT.starts)
         sold, spent = (np.empty((len(RUNS), len(LAYOUT.counts)), np.int64) for _ in range(2))
-        where, spends = np.empty(buys.size, np.int64), np.empty(buys.size, np.int64)
-        count = order_kernels.take_market_orders(
-            sells, wallets, buys, LAYOUT.bounds, sold, spent, where, spends
+        sellers, sales, buyers, spends = (np.empty(buys.size, np.int64) for _ in range(4))
+        selling, buying = order_kernels.take_market_orders(
+            sells, wallets, buys, LAYOUT.bounds, sold, spent, sellers, sales, buyers, spends
         )
-        assert (sells == wanted.sells).all()
+        assert not sells.any()
         assert not buys.any()
         assert (sold == wanted.sold).all()
         assert (spent == wanted.spent).all()
-        assert where[:count].tolist() == wanted.buys.where.tolist()
-        assert spends[:count].tolist() == wanted.buys.amounts.tolist()
+        assert sellers[:selling].tolist() == wanted.sells.where.tolist()
+        assert sales[:selling].tolist() == wanted.sells.amounts.tolist()
+        assert buyers[:buying].tolist() == wanted.buys.where.tolist()
+        assert spends[:buying].tolist() == wanted.buys.amounts.tolist()
 
     @given(generators(), st.booleans())
     def test_withdrawals_and_sales_of_what_arrived(self, drawn, arrived):

@@ -99,6 +99,7 @@ class TestScene:
         with pytest.raises(RuntimeError, match="was refused"):
             engine.run([Call(0, "OPEN", "transfer", (engine.accounts[1], 10**30))])
 
+    @pytest.mark.slow
     @pytest.mark.chain
     def test_eth_tester_does_the_same(self):
         pytest.importorskip("eth_tester")
@@ -157,6 +158,7 @@ def test_peers_that_are_missing_have_no_value(monkeypatch):
     assert {figure.ok for figure in figures} == {None}
 
 
+@pytest.mark.slow
 def test_growth(monkeypatch):
     for name, value in (("BLOCKS", 200), ("ROUNDS", 2), ("CALLS", 5)):
         monkeypatch.setattr(growth, name, value)

@@ -57,6 +57,7 @@ def test_every_record_of_every_size_is_included(anchor: LogAnchor, place: tuple[
     assert agreed(anchor, size, RECORDS[index], index, inclusion_proof(LEAVES[:size], index, sha256))
 
 
+@pytest.mark.slow
 @given(places, st.data())
 def test_every_forgery_is_refused(anchor: LogAnchor, place: tuple[int, int], data: st.DataObject) -> None:
     size, index = place

@@ -70,6 +70,7 @@ def test_one_bill_is_split_and_paid(splitter):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1, UNIT])
 def test_bills_are_split_as_the_formula_says(unit):
     """Drawn rules and bills up to the cap, with everything that the floors leave over."""

@@ -127,6 +127,7 @@ def test_where_nobody_stakes_the_pot_keeps_everything(staking):
     assert staking.reward_pot() == 5 * UNIT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1, UNIT])
 def test_rewards_are_divided_as_the_formula_says(unit):
     """Drawn stakes, ties and zeros among them, from a unit to the cap: every position, to the unit."""

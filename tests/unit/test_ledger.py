@@ -171,6 +171,7 @@ def test_negative_amounts_are_refused(world):
         move(world, "E3", at("pool.community.l2"), at("staking_rewards"), np.array([0, -1, 2]))
 
 
+@pytest.mark.slow
 def test_every_pair_of_accounts_outside_the_table_is_refused_in_every_phase(world):
     """Exhaustive: a move is accepted exactly when some leg of the flow lists it."""
     places = [at(a.name) for a in WORLD_ACCOUNTS] + [

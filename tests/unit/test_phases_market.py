@@ -29,6 +29,10 @@ def market(economy=ECONOMY, day=5, pool=(1_000_000, 500_000)):
 
 def sell(world, agent_class, amounts):
     small.give(world, "wallet.l1", amounts, agent_class)
+    if agent_class == "holders":
+        world.market.holder_sales[:] = amounts
+        world.market.holders_sell[:] = world.market.holder_sales.sum(axis=1)
+        return
     world.market.sell_orders[:, world.layout.slice(agent_class)] = amounts
 
 
@@ -110,6 +114,15 @@ def test_an_order_is_cut_to_the_wallet_and_forgotten_afterwards():
     assert world.market.sold_gwei.tolist() == [3] * 3
     assert not world.market.sell_orders.any()
     assert not world.market.buy_orders.any()
+
+
+def test_holders_sales_are_carried_out_once():
+    world = market()
+    sell(world, "holders", 5 * GWEI)
+    for left in (0, 2 * GWEI):
+        small.run_phase_of(world, ECONOMY, "market")
+        assert (world.agent_balance("wallet.l1", "holders") == left).all()
+        small.give(world, "wallet.l1", 2 * GWEI, "holders")
 
 
 def test_the_treasury_sells_what_it_was_told_to():

@@ -130,6 +130,7 @@ class TestRule:
         with pytest.raises(InputError, match="--max-runs 10 is out of range; allowed 32 or more"):
             rule(np.arange(1000.0), Target("price_usd", 1.0), most=10)
 
+    @pytest.mark.slow
     def test_its_interval_covers_nearly_as_often_as_it_says(self, rule) -> None:
         generator = np.random.Generator(np.random.Philox(11))
         inside = 0
