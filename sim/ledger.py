@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from models.apportion import apportion_floor
 from sim.accounts import ACCOUNTS, Account
 from sim.flows import FLOWS
 from sim.kernels import moves as kernel
+from sim.kernels import rewards
 from sim.picks import Picks
 
 if TYPE_CHECKING:
@@ -172,6 +174,65 @@ def move_some(world: World, flow: str, source: Place, target: Place, some: Picks
         parts = parts[world.layout.slice(one_class)]
     _write(world, flow, source, target, per_run, by_class, parts, None)
     return per_run
+
+
+def compound(world: World, flow: str, source: Place, target: Place, due: Int) -> Int:
+    """Divide an amount among all agents by what they hold in `target`, floored, and move the parts there.
+
+    It is `models.apportion.apportion_floor` and a `move` of its parts without an array of them between the two.
+
+    Parameters
+    ----------
+    world, flow, source, target
+        As in `move`; an account of the world pays agents of every class what is their income.
+    due
+        Gwei to pay, int64 (runs,), 0 or more.
+
+    Returns
+    -------
+    numpy.ndarray
+        What the floors keep at the source, int64 (runs,).
+
+    Raises
+    ------
+    FlowRefused
+        As `move` does, or if an agent holds less than nothing.
+    """
+    _permitted(world.phase, flow, source, target)
+    if due.max() >= rewards.CLOSE:
+        parts, kept = apportion_floor(due, world.holdings[target.account.index])
+        move(world, flow, source, target, parts)
+        return kept
+    _refuse(world, flow, kernel.survey_runs(due), due)
+    by_class, witnessed = _grow(world, flow, target, due)
+    per_run = by_class.sum(axis=1)
+    if per_run.any():
+        _apply(world, flow, source, due, per_run, None, -1)
+        _write(world, flow, source, target, per_run, by_class, witnessed, None)
+    return np.asarray(due - per_run)
+
+
+def _grow(world: World, flow: str, target: Place, due: Int) -> tuple[Int, Int | None]:
+    """Give agents their parts of what is due; return sums by class and the witness run's parts, None without one."""
+    layout, index, row = world.layout, target.account.index, world.journal.witness_row
+    by_class, weighted = (
+        np.zeros((world.count, len(layout.counts)), np.int64),
+        np.zeros(world.count, np.int64),
+    )
+    room = np.empty((1 if row is None else world.count, layout.agents), np.int64)
+    if not rewards.compound(
+        due,
+        world.holdings[index],
+        layout.checksum_weights,
+        weighted,
+        world.income,
+        layout.bounds,
+        by_class,
+        room,
+    ):
+        raise FlowRefused(f"{flow} on day {world.day}: {target.label} holds less than 0 gwei somewhere")
+    world.checksum[:, index] += weighted
+    return by_class, None if row is None else room[row]
 
 
 def _survey(

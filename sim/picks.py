@@ -6,6 +6,7 @@ list of gwei; an agent may stand in it more than once, and then its amounts add 
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from sim.kernels import picks as kernel
 
 Int = NDArray[np.int64]
+
+_ROOM = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +102,11 @@ def cut_orders(orders: Int, held: Int, everything: slice = slice(0, 0)) -> Int:
 
 
 def _room(amount: Int) -> tuple[Int, Int]:
-    """Return two lists that can hold every element; the pages that are not written are never mapped."""
-    return np.empty(amount.size, np.int64), np.empty(amount.size, np.int64)
+    """Return two lists that can hold every element, until the next call: what is kept of them is copied.
+
+    The memory is used again, because asking for pages anew costs more than to fill a few of them.
+    """
+    room = getattr(_ROOM, "lists", None)
+    if room is None or room.shape[1] < amount.size:
+        room = _ROOM.lists = np.empty((2, amount.size), np.int64)
+    return room[0], room[1]

@@ -104,7 +104,7 @@ class Layout:
         """Simulated agents: those with behaviour, without the institutions."""
         return self.agents - len(INSTITUTIONS)
 
-    @property
+    @cached_property
     def agents(self) -> int:
         """Length of the agent axis, institutions included."""
         return sum(count for _, count in self.counts)

@@ -63,41 +63,52 @@ def floor_share(amount, over, ratio, under):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _give(parts, remainders, whole, leftover, counts):  # type: ignore[no-untyped-def]
-    """Give one unit each to the `leftover` largest remainders, ties to the lowest index."""
-    scale = np.float64(_BUCKETS - 1) / np.float64(whole)
+def _count(remainders, scale, places, counts):  # type: ignore[no-untyped-def]
+    """Find the bucket of each remainder and fill `counts`: two columns, because a sum waits for the one before it."""
+    for a in range(places.shape[0]):
+        places[a] = np.int32(np.float64(remainders[a]) * scale)
     counts[:] = 0
-    for a in range(parts.shape[0]):
-        counts[np.int64(np.float64(remainders[a]) * scale)] += 1
+    for a in range(0, places.shape[0] - 1, 2):
+        counts[places[a], 0] += 1
+        counts[places[a + 1], 1] += 1
+    if places.shape[0] % 2:
+        counts[places[-1], 0] += 1
+
+
+@njit(cache=True, nogil=True)
+def _give(parts, remainders, whole, leftover, places, counts):  # type: ignore[no-untyped-def]
+    """Give one unit each to the `leftover` largest remainders, ties to the lowest index."""
+    _count(remainders, np.float64(_BUCKETS - 1) / np.float64(whole), places, counts)
     bucket, above = _BUCKETS - 1, _NONE
-    while above + counts[bucket] < leftover:
-        above += counts[bucket]
+    while above + counts[bucket, 0] + counts[bucket, 1] < leftover:
+        above += counts[bucket, 0] + counts[bucket, 1]
         bucket -= 1
-    level, found = np.empty(counts[bucket], np.int64), 0
+    inside, found = np.empty(counts[bucket, 0] + counts[bucket, 1], np.int64), 0
     for a in range(parts.shape[0]):
-        place = np.int64(np.float64(remainders[a]) * scale)
-        parts[a] += place > bucket
-        if place == bucket:
-            level[found] = remainders[a]
+        parts[a] += np.int64(places[a] > bucket)
+    for a in range(parts.shape[0]):
+        if places[a] == bucket:
+            inside[found] = a
             found += 1
+    level = remainders[inside]
     level.sort()
     needed = leftover - above
     least = level[found - needed]
     for k in range(found - needed, found):
         needed -= level[k] > least
-    for a in range(parts.shape[0]):
-        if np.int64(np.float64(remainders[a]) * scale) == bucket:
-            if remainders[a] > least:
-                parts[a] += 1
-            elif remainders[a] == least and needed > 0:
-                parts[a] += 1
-                needed -= 1
+    for a in inside:
+        if remainders[a] > least:
+            parts[a] += 1
+        elif remainders[a] == least and needed > 0:
+            parts[a] += 1
+            needed -= 1
 
 
 @njit(cache=True, nogil=True)
 def _divide(total, weights, parts, dust, largest):  # type: ignore[no-untyped-def]
     """Fill `parts` and `dust`; return whether the estimates were good enough."""
-    remainders, counts = np.empty(weights.shape[1], np.int64), np.empty(_BUCKETS, np.int64)
+    remainders, places = np.empty(weights.shape[1], np.int64), np.empty(weights.shape[1], np.int32)
+    counts = np.empty((_BUCKETS, 2), np.int64)
     for r in range(weights.shape[0]):
         whole = _whole(weights[r], total[r])
         if whole < 0:
@@ -112,7 +123,7 @@ def _divide(total, weights, parts, dust, largest):  # type: ignore[no-untyped-de
                 given += part[a]
             left -= given
             if largest and left > 0:
-                _give(part, remainders, whole, left, counts)
+                _give(part, remainders, whole, left, places, counts)
                 left = _NONE
         else:
             parts[r] = 0

@@ -20,16 +20,18 @@ _TILE = 512
 
 @njit(cache=True, nogil=True)
 def sell_airdrops(  # type: ignore[no-untyped-def]
-    wallets, airdropped, orders, first, seed, stream, runs, day, agent, limit, rate
+    wallets, airdropped, sales, totals, first, seed, stream, runs, day, agent, limit, rate
 ):
     """Order the sale of airdropped tokens, all of an agent's at once, and of a part of the rest.
 
     Parameters
     ----------
-    wallets, orders
-        L1 wallets, and orders to which the sales are added, int64 (runs, all agents).
+    wallets
+        L1 wallets, int64 (runs, all agents).
     airdropped
         Tokens of airdrops that are not sold yet, int64 (runs, holders); written.
+    sales, totals
+        What each holder sells, int64 (runs, holders), and the sums of runs, int64 (runs,); written.
     first
         Column of the first holder.
     seed, stream, day, agent
@@ -44,14 +46,16 @@ def sell_airdrops(  # type: ignore[no-untyped-def]
     k0, k1 = key_words(seed)
     count = airdropped.shape[1]
     for r in range(airdropped.shape[0]):
-        held, order = wallets[r, first : first + count], orders[r, first : first + count]
-        kept, least, run = airdropped[r], limit[r], runs[r]
+        held, kept, sale = wallets[r, first : first + count], airdropped[r], sales[r]
+        least, run, total = limit[r], runs[r], _NONE
         for a in range(count):
             word, _, _, _ = block(agent + np.uint64(a), day, run, stream, k0, k1)
             dropped = min(kept[a], held[a])
             sold = dropped if word < least else _NONE
             kept[a] = dropped - sold
-            order[a] += sold + np.int64(np.floor(np.float64(held[a] - dropped) * rate))
+            sale[a] = sold + np.int64(np.floor(np.float64(held[a] - dropped) * rate))
+            total += sale[a]
+        totals[r] = total
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -66,26 +70,25 @@ def _gap(gap, wanted, parts, dust):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _gather(l1, l2, stake, wrapped, taste, first, last, every, held, share):  # type: ignore[no-untyped-def]
+def _gather(l1, l2, stake, wrapped, takes, first, last, every, held, tile):  # type: ignore[no-untyped-def]
     """Copy every n-th agent of a run into a tile; the reads of all arrays wait for memory together."""
     size = (last - first + every - 1) // every
     for i in range(size):
         a = first + i * every
         held[0, i], held[1, i], held[2, i], held[3, i] = l1[a], l2[a], stake[a], wrapped[a]
-        share[i] = taste[a]
+        tile[i] = takes[a]
     return size
 
 
 @njit(cache=True, nogil=True)
-def _plan(held, share, plan, dust, moves):  # type: ignore[no-untyped-def]
+def _plan(held, takes, plan, dust, moves):  # type: ignore[no-untyped-def]
     """Fill the moves of a tile of agents: the four of `STAKE` and its like, what to deposit, what is idle."""
-    part, stake_share, wrap_share = plan
-    for i in range(share.shape[0]):
+    stake_share, wrap_share = plan
+    for i in range(takes.shape[0]):
         on_l1, on_l2, staked, gopen = held[0, i], held[1, i], held[2, i], held[3, i]
         total = on_l1 + on_l2 + staked + gopen
-        takes_part = share[i] < part
-        want_stake = _part(total, stake_share if takes_part else 0.0)
-        want_wrap = _part(total, wrap_share if takes_part else 0.0)
+        want_stake = _part(total, stake_share if takes[i] else 0.0)
+        want_wrap = _part(total, wrap_share if takes[i] else 0.0)
         lack_stake = _gap(want_stake - staked, want_stake, np.int64(10), dust)
         lack_wrap = _gap(want_wrap - gopen, want_wrap, np.int64(10), dust)
         to_stake = min(lack_stake, on_l2)
@@ -104,7 +107,7 @@ def follow_plans(  # type: ignore[no-untyped-def]
     l2,
     stake,
     wrapped,
-    taste,
+    takes_part,
     places,
     plans,
     sends_home,
@@ -121,13 +124,13 @@ def follow_plans(  # type: ignore[no-untyped-def]
     ----------
     l1, l2, stake, wrapped
         What agents hold, int64 (runs, all agents).
-    taste
-        Who takes part, float64 (runs, all agents).
+    takes_part
+        Who takes part in stake and GOPEN, bool (runs, all agents).
     places
         Of each class: column of the first agent whose day it is, one after the last of the class, and every how many
         agents act, int64 (classes, 3).
     plans
-        Of each class: share of agents who take part, wanted shares of stake and of GOPEN, float64 (classes, 3).
+        Of each class: wanted shares of stake and of GOPEN of those who take part, float64 (classes, 2).
     sends_home
         Whether what nobody wants on L2 is withdrawn, bool (classes,).
     dust
@@ -140,15 +143,21 @@ def follow_plans(  # type: ignore[no-untyped-def]
         How many these are, int64 (4,), written.
     """
     agents = l1.shape[1]
-    held, share, moves = np.empty((4, _TILE), np.int64), np.empty(_TILE), np.empty((6, _TILE), np.int64)
+    held, takes, moves = (
+        np.empty((4, _TILE), np.int64),
+        np.empty(_TILE, np.bool_),
+        np.empty((6, _TILE), np.int64),
+    )
     counts[:] = 0
     for r in range(l1.shape[0]):
         for c in range(places.shape[0]):
             stop, every = places[c, 1], places[c, 2]
             for first in range(places[c, 0], stop, every * _TILE):
                 last = min(first + every * _TILE, stop)
-                size = _gather(l1[r], l2[r], stake[r], wrapped[r], taste[r], first, last, every, held, share)
-                _plan(held, share[:size], plans[c], dust, moves)
+                size = _gather(
+                    l1[r], l2[r], stake[r], wrapped[r], takes_part[r], first, last, every, held, takes
+                )
+                _plan(held, takes[:size], plans[c], dust, moves)
                 for kind in range(4):
                     for i in range(size):
                         if moves[kind, i]:

@@ -14,63 +14,57 @@ from sim.kernels.blocks import BLOCK, is_empty
 
 
 @njit(cache=True, nogil=True)
-def _cut(sell, held):  # type: ignore[no-untyped-def]
-    """Cut sales to what is held; returns their sum."""
+def _list(order, most, flat, listed, count):  # type: ignore[no-untyped-def]
+    """List orders, cut to `most` each, from place `count` on, and clear them; returns the new count and the sum."""
     total = np.int64(0)
-    for a in range(sell.size):
-        sell[a] = min(sell[a], held[a])
-        total += sell[a]
-    return total
-
-
-@njit(cache=True, nogil=True)
-def _list(buy, flat, where, spends, count):  # type: ignore[no-untyped-def]
-    """List purchases from place `count` on and clear them; returns how many are listed and their sum."""
-    total = np.int64(0)
-    for first in range(0, buy.size, BLOCK):
-        last = min(first + BLOCK, buy.size)
-        if is_empty(buy, first, last):
+    for first in range(0, order.size, BLOCK):
+        last = min(first + BLOCK, order.size)
+        if is_empty(order, first, last):
             continue
-        for a in range(first, last):
-            if buy[a]:
-                where[count], spends[count] = flat + a, buy[a]
-                total += buy[a]
-                buy[a] = 0
+        block, limit = order[first:last], most[first:last]
+        for a in range(block.size):
+            amount = min(block[a], limit[a])
+            block[a] = 0
+            if amount:
+                listed[count, 0], listed[count, 1] = flat + first + a, amount
+                total += amount
                 count += 1
     return count, total
 
 
 @njit(cache=True, nogil=True)
-def take_market_orders(sells, wallets, buys, bounds, sold, spent, where, spends):  # type: ignore[no-untyped-def]
-    """Cut sales to what wallets hold, list purchases and clear them, and sum both by class.
+def take_market_orders(sells, wallets, buys, bounds, sold, spent, sales, purchases):  # type: ignore[no-untyped-def]
+    """List sales, cut to what wallets hold, and purchases, sum both by class, and clear the orders.
 
     Parameters
     ----------
     sells
-        Gwei offered, int64 (runs, agents), 0 or more; cut in place.
+        Gwei offered, int64 (runs, agents), 0 or more; zeros afterwards in these columns.
     wallets
         Gwei on L1, int64 (runs, agents).
     buys
-        Micro-USD to be spent, int64 (runs, agents), 0 or more; zeros afterwards.
+        Micro-USD to be spent, int64 (runs, agents), 0 or more; zeros afterwards in these columns.
     bounds
-        First column of each class, and the number of columns, int64 (classes + 1,).
+        First column of each class that is looked at, and the column after the last, int64 (classes + 1,).
     sold, spent
         Sums, int64 (runs, classes), written.
-    where, spends
-        Flat index and micro-USD of those who buy, int64 with room for all, written.
+    sales, purchases
+        Flat index and gwei of those who sell, flat index and micro-USD of those who buy, int64 (room for all, 2),
+        written. Side by side, because few entries then touch few pages of fresh memory.
 
     Returns
     -------
-    int
-        How many buy.
+    tuple of int
+        How many sell and how many buy.
     """
-    count, agents = 0, sells.shape[1]
+    selling = buying = 0
     for r in range(sells.shape[0]):
         for c in range(bounds.size - 1):
-            first, last = bounds[c], bounds[c + 1]
-            sold[r, c] = _cut(sells[r, first:last], wallets[r, first:last])
-            count, spent[r, c] = _list(buys[r, first:last], r * agents + first, where, spends, count)
-    return count
+            own, flat = slice(bounds[c], bounds[c + 1]), r * sells.shape[1] + bounds[c]
+            offered, asked = sells[r, own], buys[r, own]
+            selling, sold[r, c] = _list(offered, wallets[r, own], flat, sales, selling)
+            buying, spent[r, c] = _list(asked, asked, flat, purchases, buying)
+    return selling, buying
 
 
 @njit(cache=True, nogil=True)

@@ -44,7 +44,14 @@ def advance(world: World, economy: Economy) -> None:
     world.holding.days_since_receipt += 1
 
 
-def _order(world: World, name: str, amount: Int) -> None:
+def _sell_part(world: World, name: str, rate: float, spared: NDArray[np.bool_] | None = None) -> None:
+    """Let a class sell a part of what it holds on L1, floored, but for those who are spared, (runs, agents)."""
+    wallets = world.agent_balance("wallet.l1", name)
+    if not wallets.any():  # insiders hold nothing until their cliff
+        return
+    amount = np.floor(wallets * rate).astype(np.int64)
+    if spared is not None:
+        amount[spared] = 0
     world.market.sell_orders[:, world.layout.slice(name)] += amount
 
 
@@ -80,7 +87,8 @@ def _sell_holders(world: World, economy: Economy) -> None:
     kernels.sell_airdrops(
         world.agent_balance("wallet.l1"),
         world.holding.airdropped,
-        world.market.sell_orders,
+        world.market.holder_sales,
+        world.market.holders_sell,
         world.layout.slice("holders").start,
         *draws.key(economy.seed, Decision.HOLDER_SELL, world.runs, world.day, "holders"),
         draws.below(hazard),
@@ -90,13 +98,9 @@ def _sell_holders(world: World, economy: Economy) -> None:
 
 def _sell_insiders(world: World, economy: Economy) -> None:
     agents = economy.scenario.agents
-    for name, monthly in (("investors", agents.investors.sell.monthly), ("team", agents.team.sell.monthly)):
-        amount = np.floor(
-            world.agent_balance("wallet.l1", name) * daily_rate_from_monthly(float(monthly.value))
-        )
-        if name == "investors":
-            amount = np.where(world.holding.hedged, 0, amount)
-        _order(world, name, amount.astype(np.int64))
+    monthly = agents.investors.sell.monthly
+    _sell_part(world, "investors", daily_rate_from_monthly(float(monthly.value)), world.holding.hedged)
+    _sell_part(world, "team", daily_rate_from_monthly(float(agents.team.sell.monthly.value)))
 
 
 def _sell_ahead(world: World, economy: Economy) -> None:
@@ -105,8 +109,7 @@ def _sell_ahead(world: World, economy: Economy) -> None:
     share = float(economy.scenario.market.traders_anticipate.value)
     weight = cliff_anticipation(int(economy.days_to_cliff[world.day]), lead)
     if share and weight:
-        amount = np.floor(world.agent_balance("wallet.l1", "traders") * (share * weight)).astype(np.int64)
-        _order(world, "traders", amount)
+        _sell_part(world, "traders", share * weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +185,7 @@ def _planned(world: World, economy: Economy) -> list[Picks]:
         own = range(columns.start + world.day % every, columns.stop, every)
         acting += len(own)
         places.append((own.start, columns.stop, every))
-        plans.append([float(share.value) for share in (plan.participate, plan.stake, plan.wrap)])
+        plans.append([float(share.value) for share in (plan.stake, plan.wrap)])
     where, amounts = (np.empty((4, world.count * acting), np.int64) for _ in range(2))
     counts = np.empty(4, np.int64)
     kernels.follow_plans(
@@ -190,7 +193,7 @@ def _planned(world: World, economy: Economy) -> list[Picks]:
         world.agent_balance("wallet.l2"),
         world.agent_balance("stake"),
         world.agent_balance("wrapped"),
-        world.holding.taste,
+        _takes_part(world, economy),
         np.array(places),
         np.array(plans),
         np.array([name not in SELLERS_ON_ARRIVAL for name in STAKERS]),
@@ -202,6 +205,18 @@ def _planned(world: World, economy: Economy) -> list[Picks]:
         counts,
     )
     return [Picks(where[kind, :count], amounts[kind, :count]) for kind, count in enumerate(counts)]
+
+
+def _takes_part(world: World, economy: Economy) -> NDArray[np.bool_]:
+    """Return whose plan is for stake and GOPEN, bool (runs, agents): one byte each to read every day, not eight."""
+    holding = world.holding
+    if holding.takes_part is None:
+        holding.takes_part = np.zeros(holding.taste.shape, bool)
+        for name in STAKERS:
+            own = np.s_[:, world.layout.slice(name)]
+            part = float(getattr(economy.scenario.agents, name).plan.participate.value)
+            holding.takes_part[own] = holding.taste[own] < part
+    return holding.takes_part
 
 
 def _part(total: Int, share: Float) -> Int:

@@ -111,14 +111,14 @@ class Orders:
     Parameters
     ----------
     sells
-        Gwei that each agent sells, int64 (runs, agents).
+        Gwei of those who sell.
     sold, spent
         Gwei sold and micro-USD spent by class, int64 (runs, classes).
     buys
         Micro-USD of those who buy.
     """
 
-    sells: Int
+    sells: Picks
     sold: Int
     spent: Int
     buys: Picks
@@ -136,25 +136,33 @@ def orders_of_the_day(sells: Int, wallets: Int, buys: Int, starts: Int) -> Order
     """
     cut = np.minimum(sells, wallets)
     sold, spent = (np.add.reduceat(amount, starts, axis=1) for amount in (cut, buys))
-    return Orders(cut, sold, spent, Picks.of(buys))
+    return Orders(Picks.of(cut), sold, spent, Picks.of(buys))
 
 
 def _take_orders(world: World) -> Orders:
-    """Return the day's orders; purchases are taken out of the state, sales are cut in place."""
-    state, bounds = world.market, world.layout.bounds
-    sold, spent = (np.empty((world.count, len(bounds) - 1), np.int64) for _ in range(2))
-    where, spends = (np.empty(state.buy_orders.size, np.int64) for _ in range(2))
-    count = kernels.take_market_orders(
+    """Return the day's orders and clear them; the holders' stand apart, and are in `sold` alone."""
+    state, bounds, holders = world.market, world.layout.bounds, world.layout.number("holders")
+    sold, spent = (np.zeros((world.count, len(bounds) - 1), np.int64) for _ in range(2))
+    sales, purchases = (np.empty((state.buy_orders.size, 2), np.int64) for _ in range(2))
+    selling, buying = kernels.take_market_orders(
         state.sell_orders,
         world.agent_balance("wallet.l1"),
         state.buy_orders,
-        bounds,
-        sold,
-        spent,
-        where,
-        spends,
+        bounds[holders + 1 :],
+        sold[:, holders + 1 :],
+        spent[:, holders + 1 :],
+        sales,
+        purchases,
     )
-    return Orders(state.sell_orders, sold, spent, Picks(where[:count].copy(), spends[:count].copy()))
+    sold[:, holders] = state.holders_sell
+    return Orders(Picks(*sales[:selling].T.copy()), sold, spent, Picks(*purchases[:buying].T.copy()))
+
+
+def _sell(world: World, orders: Orders) -> None:
+    """Move what agents sell into the venue."""
+    if world.market.holders_sell.any():
+        move(world, "M1", at("wallet.l1", "holders"), at("venue"), world.market.holder_sales)
+    move_some(world, "M1", at("wallet.l1", "*"), at("venue"), orders.sells)
 
 
 def _clear(world: World, economy: Economy, buyback: Int) -> None:
@@ -168,7 +176,7 @@ def _clear(world: World, economy: Economy, buyback: Int) -> None:
     for_agents = result.tokens_to_buyers - to_buyback
     run = orders.buys.where // world.layout.agents
     bought = floors_of_some(for_agents, np.maximum(spent, 1), run, orders.buys.amounts)
-    move(world, "M1", at("wallet.l1", "*"), at("venue"), orders.sells)
+    _sell(world, orders)
     move(world, "M1", at("treasury.l1"), at("venue"), treasury)
     received = move_some(world, "M1", at("venue"), at("wallet.l1", "*"), Picks(orders.buys.where, bought))
     _log_usd(world, orders, result.price_usd)
@@ -195,10 +203,10 @@ def _buy_back(world: World, economy: Economy, spent: Int, tokens: Int) -> None:
 
 
 def _publish(world: World) -> None:
-    """Set today's close and clear the orders."""
+    """Set today's close; what was ordered is done."""
     state = world.market
     world.price_usd = price_usd(world.world_balance("venue"), state.pool_micro_usd)
     state.price_path = np.concatenate((state.price_path[:, 1:], world.price_usd[:, None]), axis=1)
     state.peak_usd = np.maximum(state.peak_usd, world.price_usd)
-    state.sell_orders[:] = 0
+    state.holders_sell[:] = 0
     state.treasury_sell[:] = 0

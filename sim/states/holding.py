@@ -52,9 +52,12 @@ class MarketState:
     pool_micro_usd
         USD side of the venue's pool, int64 micro-USD (runs,); the token side is the account ``venue``.
     sell_orders
-        Gwei that each agent offers from ``wallet.l1`` today, int64 (runs, agents).
+        Gwei that each agent but the holders offers from ``wallet.l1`` today, int64 (runs, agents).
     buy_orders
-        Micro-USD that each agent spends today, int64 (runs, agents).
+        Micro-USD that each agent but the holders spends today, int64 (runs, agents).
+    holder_sales, holders_sell
+        Gwei that each holder sells today, int64 (runs, holders), and the sums of runs, int64 (runs,): most holders sell
+        every day, so theirs are not cleared but counted while the sums are not 0.
     treasury_sell
         Gwei that the treasury sells from ``treasury.l1`` today under a voted budget, int64 (runs,).
     venue_target
@@ -74,6 +77,8 @@ class MarketState:
     pool_micro_usd: Int
     sell_orders: Int
     buy_orders: Int
+    holder_sales: Int
+    holders_sell: Int
     treasury_sell: Int
     venue_target: Int
     sold_gwei: Int
@@ -145,11 +150,10 @@ class HoldingState:
         GOPEN outstanding, int64 (runs,), kept from wraps and unwraps: the independent side of identity 4.
     unbonding
         Stake on its way out, by day of release.
+    takes_part
+        Whether an agent's plan is for stake and GOPEN, by its taste, bool (runs, agents), once it was needed.
     decile
         Tenth of the holders to which each belongs by `baseline_holding`, uint8 (runs, holders), once it was needed.
-    rewards
-        What each stake was paid today, int64 (runs, agents); the memory is used again, because asking for it anew every
-        day costs more than the division.
     staking_paid, emitted
         Rewards paid today, and what all programmes together paid today, int64 (runs,).
     """
@@ -168,5 +172,5 @@ class HoldingState:
     staking_paid: Int
     emitted: Int
     unbonding: DueQueue = field(default_factory=DueQueue)
+    takes_part: NDArray[np.bool_] | None = None
     decile: NDArray[np.uint8] | None = None
-    rewards: Int | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -51,15 +50,6 @@ def test_scores_and_ranks_are_those_that_dattri_computed(world, ours):
     assert recorded["base_sha256"] == world.truth.facts["base_sha256"]
     assert recorded["queries"] == list(QUERIES)
     agree(ours, np.array(recorded["scores"]))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(find_spec("dattri") is None, reason="dattri is not installed: pip install dattri==0.3.0")
-@pytest.mark.filterwarnings("ignore")
-def test_scores_and_ranks_are_those_that_dattri_computes(world, ours):
-    from tests.node.dattri_oracle import dattri_scores
-
-    agree(ours, dattri_scores(world))
 
 
 @given(seeds, st.integers(1, 20), st.integers(1, 12), dampings)

@@ -13,9 +13,8 @@ from models.inequality import nakamoto
 from models.turnout import SELF, UNDELEGATED, voting_power
 from sim import draws
 from sim.draws import Decision
-from sim.kernels import moves, people, sums, votes
+from sim.kernels import moves, people, rewards, sums, votes
 from sim.phases import grants
-from sim.phases.staking import rewards
 from sim.picks import Picks, cut_orders
 
 CAP = 10**18
@@ -163,16 +162,34 @@ def test_orders_are_taken_as_they_are_cut(seed):
     assert (again.amounts == some.amounts).all()
 
 
-@given(SEEDS, st.sampled_from([3, 10**9, 10**15, CAP // 300]), st.sampled_from([5, 10**12, CAP]))
-@example(0, CAP // 300, CAP)
-def test_rewards_are_the_floors(seed, largest, most):
+@given(
+    SEEDS, st.sampled_from([3, 10**9, 10**15, CAP // 300]), st.sampled_from([5, 10**12, rewards.CLOSE - 1])
+)
+@example(0, CAP // 300, rewards.CLOSE - 1)
+def test_compounding_adds_the_floors(seed, largest, most):
     draw = np.random.default_rng(seed)
     runs, agents = shape_of(draw)
     stakes, due = sparse(draw, (runs, agents), largest), draw.integers(0, most, runs, endpoint=True)
-    parts, kept = rewards(due, stakes, np.full_like(stakes, -7))
-    expected, dust = apportion_floor(due, stakes)
-    assert (parts == expected).all()
-    assert (kept == dust).all()
+    income, weights = draw.integers(0, CAP, (runs, agents)), draw.integers(1, 2**63 - 1, agents) | 1
+    bounds = np.unique(np.r_[0, draw.integers(0, agents + 1, 3), agents])
+    weighted, by_class = draw.integers(0, CAP, runs), np.zeros((runs, bounds.size - 1), np.int64)
+    parts, _ = apportion_floor(due, stakes)
+    for rows in (1, runs):
+        grown, earned, sums_, given_ = stakes.copy(), income.copy(), weighted.copy(), by_class.copy()
+        room = np.full((rows, agents), -7)
+        assert rewards.compound(due, grown, weights, sums_, earned, bounds, given_, room)
+        assert (grown == stakes + parts).all()
+        assert (earned == income + parts).all()
+        assert (sums_ == weighted + (parts * weights).sum(axis=1)).all()
+        assert (given_ == np.add.reduceat(parts, bounds[:-1], axis=1)).all()
+        assert (room == parts[-rows:]).all()
+
+
+def test_a_stake_below_nothing_is_refused():
+    stakes = np.array([[3, 4], [5, -1]])
+    arguments = (np.ones(2, np.int64), np.zeros(2, np.int64), np.zeros((2, 2), np.int64), np.array([0, 2]))
+    given_, room = np.zeros((2, 1), np.int64), np.empty((1, 2), np.int64)
+    assert not rewards.compound(np.array([9, 9]), stakes, *arguments, given_, room)
 
 
 @given(SEEDS)

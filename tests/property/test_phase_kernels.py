@@ -127,18 +127,17 @@ class TestOrders:
         buys[:, 64:] *= not nobody_buys
         wanted = market.orders_of_the_day(sells.copy(), wallets, buys.copy(), LAYOUT.starts)
         sold, spent = (np.empty((len(RUNS), len(LAYOUT.counts)), np.int64) for _ in range(2))
-        sellers, sales, buyers, spends = (np.empty(buys.size, np.int64) for _ in range(4))
+        sales, purchases = (np.empty((buys.size, 2), np.int64) for _ in range(2))
         selling, buying = order_kernels.take_market_orders(
-            sells, wallets, buys, LAYOUT.bounds, sold, spent, sellers, sales, buyers, spends
+            sells, wallets, buys, LAYOUT.bounds, sold, spent, sales, purchases
         )
         assert not sells.any()
         assert not buys.any()
         assert (sold == wanted.sold).all()
         assert (spent == wanted.spent).all()
-        assert sellers[:selling].tolist() == wanted.sells.where.tolist()
-        assert sales[:selling].tolist() == wanted.sells.amounts.tolist()
-        assert buyers[:buying].tolist() == wanted.buys.where.tolist()
-        assert spends[:buying].tolist() == wanted.buys.amounts.tolist()
+        for found, picks in ((sales[:selling], wanted.sells), (purchases[:buying], wanted.buys)):
+            assert found[:, 0].tolist() == picks.where.tolist()
+            assert found[:, 1].tolist() == picks.amounts.tolist()
 
     @given(generators(), st.booleans())
     def test_withdrawals_and_sales_of_what_arrived(self, drawn, arrived):

@@ -38,6 +38,18 @@ def test_the_pot_pays_a_thirtieth_by_stake_and_keeps_what_floors_leave(world):
     assert world.income[0].sum() == 8
 
 
+def test_a_pot_too_large_for_estimates_is_divided_exactly(world):
+    """A thirtieth of 3.3 million OPEN is 2^50 + 1 gwei, over stakes of 1 : 2: floors of a third and of two."""
+    due = 2**50 + 1
+    small.give(world, "staking_rewards", 30 * due)
+    stakes(world, team=1, investors=2)
+    small.run_phase_of(world, ECONOMY, "staking")
+    paid = world.agent_balance("stake", "team")[0, 0] - 1, world.agent_balance("stake", "investors")[0, 0] - 2
+    assert paid == (due // 3, 2 * due // 3)
+    assert world.holding.staking_paid.tolist() == [due // 3 + 2 * due // 3] * 3
+    assert world.income[0].sum() == due // 3 + 2 * due // 3
+
+
 def test_a_dry_pot_pays_nothing(world):
     stakes(world, team=10**15)
     small.run_phase_of(world, ECONOMY, "staking")
