@@ -11,6 +11,8 @@ TORCH := torch==2.13.0
 TRITON_VENV := .venv-triton
 API_VENV := .venv-api
 SUITE := not gpu and not bench and not soak
+# Two test processes share two cores: files are the unit, so that what a file prepares is prepared once.
+JOBS := 2
 SOURCES := sim models reference_node tests
 
 # The first interpreter that is new enough, 3.11 before others.
@@ -34,7 +36,7 @@ app: setup ## the dashboard on 127.0.0.1
 	$(BIN)/olsim app
 
 test: setup-all lint ## the whole suite but gpu, bench and soak
-	$(BIN)/pytest -m "$(SUITE)"
+	$(BIN)/pytest -m "$(SUITE)" --numprocesses $(JOBS) --dist loadfile
 
 lint: setup-all ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check

@@ -195,7 +195,8 @@ SETTINGS = {
     "unknown setting with terminal codes": ({"\x1b[2J": None}, r"\?\[2J: unknown setting"),
     "setting that nests": ({"auto_mapping": [[[[[]]]]]}, "nested deeper than 4 levels"),
 } | {
-    f"{key} on": ({key: {"q_proj": 4}}, f"{key}: .* is not supported; it must be off") for key in MUST_BE_OFF
+    f"{key} on": ({key: {"q_proj": 4}}, f"{key}: .* is not supported; it must be off")
+    for key in sorted(MUST_BE_OFF)
 }
 
 

@@ -74,7 +74,8 @@ def test_bandwidth_share_says_which_bytes_it_counts():
 
 @pytest.mark.slow
 def test_economy_figures(monkeypatch):
-    for name, value in (("AGENTS", 60), ("BATCH", 2), ("OTE1_DAYS", 60), ("DAYS", 1), ("DAYS_OF_MANY", 1)):
+    sizes = {"AGENTS": 60, "RUNS": 2, "BATCH": 2, "OTE1_DAYS": 60, "DAYS": 1, "DAYS_OF_MANY": 1, "WARM_UP": 3}
+    for name, value in sizes.items():
         monkeypatch.setattr(economy, name, value)
     rate, growth = economy.economy_figures(quiet, rounds=1, many=120)
     assert (rate.id, rate.bar, rate.better) == ("economy.rate_over_ote1.n1e4", 0.15, "higher")
