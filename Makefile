@@ -3,8 +3,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Errors stay visible; setuptools' advice about editable installations says nothing about this project.
-PIP := PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip --disable-pip-version-check --quiet install \
+# Errors stay visible; setuptools' advice about editable installations and data folders says nothing about this project.
+PIP := PYTHONWARNINGS='ignore:Editable installation,ignore:Package' $(BIN)/python -m pip --disable-pip-version-check --quiet install \
 	--prefer-binary --constraint constraints.txt
 PACKAGES := pyproject.toml constraints.txt
 TORCH := torch==2.13.0
