@@ -36,7 +36,7 @@ app: setup ## the dashboard on 127.0.0.1
 	$(BIN)/olsim app
 
 test: setup-all lint ## the whole suite but gpu, bench and soak
-	$(BIN)/pytest -m "$(SUITE)" --numprocesses $(JOBS) --dist loadfile
+	$(BIN)/pytest -m "$(SUITE)" --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: setup-all ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check

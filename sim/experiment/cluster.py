@@ -105,22 +105,29 @@ class Cluster:
                 except CancelledError:
                     raise WorkerLost(self._gone("its scheduler ended")) from None
                 for future in done:
-                    pending.remove(future)
-                    yield self._result(future)
+                    with suppress(_NotFetched):
+                        result = self._result(future)
+                        pending.remove(future)
+                        yield result
                 if self._alive():
                     seen = time.monotonic()
                 elif time.monotonic() - seen > GONE_S:
                     raise WorkerLost(self._gone("no scheduler or no worker is left"))
         finally:
             with suppress(Exception):  # the scheduler may be gone
-                self.client.cancel(list(pending), force=True)
+                self.client.sync(self.client._cancel, list(pending), force=True, callback_timeout=CONNECT_S)
 
     def _result(self, future: Future) -> Any:
         from distributed import CancelledError, KilledWorker
         from distributed.comm import CommClosedError
 
         try:
-            return future.result()
+            return future.result(timeout=CONNECT_S)
+        except TimeoutError:
+            if future.status == "error":
+                raise  # the unit's own
+            # what was computed went with its worker: nobody may be left to compute it again
+            raise _NotFetched from None
         except KilledWorker as error:
             raise WorkerLost(self._gone(f"workers were killed by {error.task}")) from None
         except (CancelledError, CommClosedError):
@@ -132,7 +139,15 @@ class Cluster:
         )
 
     def _alive(self) -> bool:
-        return self.client.status == "running" and bool(self.client.nthreads())
+        if self.client.status != "running":
+            return False
+        with suppress(TimeoutError):
+            return bool(self.client.sync(self.client.scheduler.ncores, callback_timeout=CONNECT_S))
+        return False
+
+
+class _NotFetched(Exception):  # noqa: N818 - named after what happened
+    """A result that was there has not come."""
 
 
 @contextmanager
