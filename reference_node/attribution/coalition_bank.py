@@ -143,8 +143,7 @@ class CoalitionBank:
         """Return the log-likelihood of the answers' windows under every state, float64 (queries, states)."""
         queries = [self.window.of(query) for query in queries]
         asked = [[query.start, *query.tokens] for query in queries]
-        states = [self._identity(state) for state in range(1, self.plan.states)]
-        identity = {"outputs": "bank.v1", "states": states, "queries": asked}
+        identity = {"outputs": "bank.v1", "states": self._identities, "queries": asked}
         found = self.recorded.array(identity, lambda: self._outputs(queries))
         return np.asarray(found, np.float64)
 
@@ -181,27 +180,37 @@ class CoalitionBank:
         prior = shares(player_sums(net, self.corpus.player_of, self.corpus.players))
         return fitted_values(outputs, self.members, prior, self.plan)
 
-    def _identity(self, state: int) -> dict[str, Any]:
-        """Return what a state's adapter depends on."""
-        texts = self.corpus.texts[: self.corpus.real]
-        return {
-            "adapter": "retrain.v1",
-            "base": self._base,
-            "recipe": asdict(self.recipe),
-            "texts": [texts[row].tokens for row in self._rows(state)],
-            "seed": self.plan.seed + state,
-        }
+    @cached_property
+    def _texts(self) -> list[Text]:
+        """Documents that are not planted."""
+        return self.corpus.texts[: self.corpus.real]
+
+    @cached_property
+    def _identities(self) -> list[dict[str, Any]]:
+        """What the adapter of each state but the base depends on."""
+        return [
+            {
+                "adapter": "retrain.v1",
+                "base": self._base,
+                "recipe": asdict(self.recipe),
+                "texts": [self._texts[row].tokens for row in self._rows(state)],
+                "seed": self.plan.seed + state,
+            }
+            for state in range(1, self.plan.states)
+        ]
 
     def _rows(self, state: int) -> list[int]:
         return np.flatnonzero(self.members[state][self.corpus.player_of]).tolist()
 
     def adapter(self, state: int) -> GroupedLora:
         """Return one state's adapter, trained if it is not kept."""
-        texts, seed = padded(self.corpus.texts[: self.corpus.real], self.model.device), self.plan.seed + state
-        flat = self.cache.array(
-            self._identity(state),
-            lambda: flattened(train_adapters(self.model, texts, [self._rows(state)], [seed], self.recipe)),
-        )
+        seed = self.plan.seed + state
+
+        def trained() -> NDArray[np.float32]:
+            texts = padded(self._texts, self.model.device)
+            return flattened(train_adapters(self.model, texts, [self._rows(state)], [seed], self.recipe))
+
+        flat = self.cache.array(self._identities[state - 1], trained)
         return unflattened(flat, fresh_adapter(self.model, self.recipe, seed))
 
 
