@@ -144,15 +144,13 @@ def split_values(
     return cluster_values(net, np.broadcast_to(leaders, net.shape), np.broadcast_to(duplicates, net.shape))
 
 
-def holder_weights(policy: SplitPolicy, weights: Ints, leaders: Ints, holders: Ints, families: Ints) -> Ints:
-    """Give each cluster's weight to those who hold it.
+class HolderSplit:
+    """Gives each cluster's weight to those who hold it; who they are is found once for all queries.
 
     Parameters
     ----------
     policy
         To whom.
-    weights
-        Weights by `integer_weights`, at first registrations, `(queries, items)`.
     leaders
         As in `split_values`.
     holders
@@ -160,35 +158,49 @@ def holder_weights(policy: SplitPolicy, weights: Ints, leaders: Ints, holders: I
     families
         Family of each holder, `(holders,)`: names of whom one duplicates the other are one family and take one part.
 
-    Returns
-    -------
-    numpy.ndarray
-        int64 `(queries, holders)`; the sum of each row is that of the weights. Equal parts differ by at most one,
-        the larger ones to earlier registrations; of a family the one that registered in the cluster first is paid.
-
     Examples
     --------
     >>> equal = POLICIES["cluster_sum_clip_equal.v1"]
-    >>> one_cluster, holders = np.zeros(3, np.int64), np.array([0, 1, 2])
-    >>> holder_weights(equal, np.array([[9, 0, 0]]), one_cluster, holders, np.array([0, 1, 1])).tolist()
+    >>> split = HolderSplit(equal, np.zeros(3, np.int64), np.array([0, 1, 2]), np.array([0, 1, 1]))
+    >>> split.weights(np.array([[9, 0, 0]])).tolist()
     [[5, 4, 0]]
     """
-    weights = np.asarray(weights, np.int64)
-    paid = np.zeros((weights.shape[0], len(families)), np.int64)
-    if policy.inside == "first" or not policy.clustered:
-        for holder in np.unique(holders):
-            paid[:, holder] = weights[:, holders == holder].sum(axis=1)
+
+    def __init__(self, policy: SplitPolicy, leaders: Ints, holders: Ints, families: Ints) -> None:
+        self.count = len(families)
+        if policy.inside == "first" or not policy.clustered:
+            item = source = np.arange(len(leaders))
+            rank, parts = np.zeros_like(item), np.ones_like(item)
+        else:
+            # of each cluster and family the item that registered first, by cluster, then by registration
+            _, item = np.unique(leaders * self.count + families[holders], return_index=True)
+            item = item[np.lexsort((item, leaders[item]))]
+            source = leaders[item]
+            _, first, cluster, size = np.unique(
+                source, return_index=True, return_inverse=True, return_counts=True
+            )
+            rank, parts = np.arange(len(item)) - first[cluster], size[cluster]
+        self._source, self._to, self._rank, self._parts = source, holders[item], rank, parts
+
+    def weights(self, weights: Ints) -> Ints:
+        """Divide the weights of clusters among their holders.
+
+        Parameters
+        ----------
+        weights
+            Weights by `integer_weights`, at first registrations, `(queries, items)`.
+
+        Returns
+        -------
+        numpy.ndarray
+            int64 `(queries, holders)`; the sum of each row is that of the weights. Equal parts differ by at most one,
+            the larger ones to earlier registrations; of a family the one that registered in the cluster first is paid.
+        """
+        weights = np.asarray(weights, np.int64)
+        paid = np.zeros((weights.shape[0], self.count), np.int64)
+        whole, rest = np.divmod(weights[:, self._source], self._parts)
+        np.add.at(paid.T, self._to, (whole + (self._rank < rest)).T)
         return paid
-    # of each cluster and family the item that registered first, by cluster, then by registration
-    _, item = np.unique(leaders * len(families) + families[holders], return_index=True)
-    item = item[np.lexsort((item, leaders[item]))]
-    _, first, cluster, size = np.unique(
-        leaders[item], return_index=True, return_inverse=True, return_counts=True
-    )
-    rank, count = np.arange(len(item)) - first[cluster], size[cluster]
-    whole, rest = np.divmod(weights[:, leaders[item]], count)
-    np.add.at(paid.T, holders[item], (whole + (rank < rest)).T)
-    return paid
 
 
 def split_weights(

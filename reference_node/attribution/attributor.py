@@ -83,7 +83,7 @@ class Attributor:
     def tier1(self) -> Tier1:
         """Tier 1; gradients of documents are computed when it is first asked for and they are not kept."""
         used = self.configuration
-        return Tier1(self.model, used.recipe, self.corpus, self.index, self.bundle.cache, used.window)
+        return Tier1(self.model, used.recipe, self.corpus, self.index, self.bundle.cache, used.tier1_window)
 
     @cached_property
     def bank(self) -> CoalitionBank | None:

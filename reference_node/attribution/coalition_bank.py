@@ -135,7 +135,7 @@ class CoalitionBank:
             "states": self.plan.states,
             "seed": self.plan.seed,
             "ridge_per_million": round(self.plan.ridge * 10**6),
-            "window": f"{self.window.answer}+{self.window.context}",
+            "window": str(self.window),
             "prior": self.prior.name,
         }
 

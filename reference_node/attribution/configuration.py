@@ -24,8 +24,8 @@ class Configuration:
         How adapters are trained.
     bank
         States of tier 2.
-    window
-        How much of an answer both tiers read.
+    tier1_window, window
+        How much of an answer tier 1 and the bank of tier 2 read.
     policy
         From scores to money.
     planted, planted_seed
@@ -36,6 +36,7 @@ class Configuration:
 
     recipe: Recipe = field(default_factory=Recipe)
     bank: BankPlan = field(default_factory=BankPlan)
+    tier1_window: Window = field(default_factory=lambda: Window(answer=12, context=10))
     window: Window = field(default_factory=Window)
     policy: MoneyPolicy = field(default_factory=lambda: MoneyPolicy("cluster_sum_clip_equal.v1"))
     planted: int = 16

@@ -55,7 +55,7 @@ class EfBase:
         """Damping in millionths, the window and the hash of the state."""
         return {
             "damping_per_million": round(self.damping * 10**6),
-            "window": f"{self.window.answer}+{self.window.context}",
+            "window": str(self.window),
             "state_sha256": self.point.sha256,
         }
 

@@ -60,6 +60,9 @@ class Window:
         if self.answer < 1 or self.context < 1:
             raise ValueError(f"a window of {self.answer} tokens after {self.context}; allowed 1 and above")
 
+    def __str__(self) -> str:
+        return f"{self.answer}+{self.context}"
+
     def of(self, text: Text) -> Text:
         """Return the part of a text that is read; a short one whole."""
         spare = len(text.tokens) - text.start - self.answer

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.attribution import WHOLE
 from models.errors import InputError, Problem
-from models.value_split import holder_weights, null_level, split_weights
+from models.value_split import HolderSplit, null_level, split_weights
 from reference_node.attribution.clusters import Clusters, find_clusters, holder_clusters
 from reference_node.attribution.policy import MoneyPolicy
 from reference_node.attribution.spans_corpus import SpanDocument
@@ -126,8 +126,9 @@ class MoneyPipeline:
         self._nothing = self.clusters.duplicates | self._planted
         self.holders = tuple(dict.fromkeys(one.owner for one in documents if one.owner != PLANTED))
         number = {holder: i for i, holder in enumerate((*self.holders, PLANTED))}
-        self._of = np.array([number[one.owner] for one in documents], np.int64)
-        self._families = holder_clusters(self.clusters, self._of, len(number)).leaders
+        holds = np.array([number[one.owner] for one in documents], np.int64)
+        families = holder_clusters(self.clusters, holds, len(number)).leaders
+        self._split = HolderSplit(policy.splits, self.clusters.leaders, holds, families)
 
     def weights(self, scores: Floats) -> MoneyWeights:
         """Turn scores into weights.
@@ -147,7 +148,7 @@ class MoneyPipeline:
         level = null_level(scores, self._planted) if self._leveled else 0.0
         splits, leaders = self.policy.splits, self.clusters.leaders
         found = split_weights(splits, np.where(self._planted, 0.0, scores), leaders, self._nothing, level)
-        weights = holder_weights(splits, found, leaders, self._of, self._families)
+        weights = self._split.weights(found)
         count = len(self.holders)
         assert not weights[:, count:].any(), "planted documents count nothing"
         return MoneyWeights(found, self.holders, weights[:, :count], self.clusters)

@@ -58,7 +58,7 @@ class PoaLlm:
         counted = (matches.position >= query.start) & (matches.length[matches.position] >= self.least)
         position, document = matches.position[counted], matches.document[counted]
         if self.leaders is not None:
-            pairs = np.unique(np.stack([position, self.leaders[document]]), axis=1)
-            position, document = pairs[0], pairs[1]
+            pairs = np.unique(position * self.count + self.leaders[document])
+            position, document = np.divmod(pairs, self.count)
         shown = np.bincount(position, minlength=len(query.tokens))
         return np.bincount(document, weights=1.0 / shown[position], minlength=self.count)

@@ -11,7 +11,7 @@ from models.attribution import POLICIES as SIMULATED
 from models.attribution import cluster_values
 from models.disputes import DisputeTerms, decide
 from models.errors import InputError
-from models.value_split import POLICIES, holder_weights, null_level, split_policy, split_values
+from models.value_split import POLICIES, HolderSplit, null_level, split_policy, split_values
 from reference_node.attribution.clusters import Clusters, Likeness, find_clusters
 from reference_node.attribution.clusters_attack import copy_gains, exact_copies, measure_gain
 from reference_node.attribution.pipeline_money import PLANTED, money_weights
@@ -67,12 +67,12 @@ def test_clip_order_matters_where_a_cluster_has_harmful_parts() -> None:
 def test_inside_a_cluster_the_first_or_all_in_equal_parts() -> None:
     weights, leaders, holders = np.array([[7, 0, 0, 3]]), np.array([0, 0, 0, 3]), np.array([2, 1, 1, 0])
     apart, family = np.arange(3), np.array([0, 2, 2])
-    first = holder_weights(POLICIES["cluster_sum_clip.v1"], weights, leaders, holders, apart)
-    equal = holder_weights(POLICIES["cluster_sum_clip_equal.v1"], weights, leaders, holders, apart)
-    joined = holder_weights(POLICIES["cluster_sum_clip_equal.v1"], weights, leaders, holders, family)
-    assert first.tolist() == [[3, 0, 7]]
-    assert equal.tolist() == [[3, 3, 4]]
-    assert joined.tolist() == [[3, 0, 7]]
+    for policy, families, paid in (
+        ("cluster_sum_clip.v1", apart, [3, 0, 7]),
+        ("cluster_sum_clip_equal.v1", apart, [3, 3, 4]),
+        ("cluster_sum_clip_equal.v1", family, [3, 0, 7]),
+    ):
+        assert HolderSplit(POLICIES[policy], leaders, holders, families).weights(weights).tolist() == [paid]
 
 
 def test_the_null_level_takes_noise_out() -> None:

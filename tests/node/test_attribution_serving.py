@@ -178,7 +178,7 @@ def test_an_answer_rests_on_whose_words_it_is(made: Made, bundle: Bundle) -> Non
         assert found.influence.method == "ef_spans.v1"
     params = json.loads(found.influence.params)
     assert params["policy"]["split"] == "cluster_sum_clip_equal.v1"
-    assert params["method"]["ef_base.window"] == "16+12"
+    assert params["method"]["ef_base.window"] == "12+10"
     again = Attributor(made.model, Bundle.open(bundle.folder)).attribute(f"{8:032x}", *asked(made, 8))
     assert again.influence == found.influence
 

@@ -54,7 +54,7 @@ class Scores:
         corpus = make_corpus(real, planted, made.policy.likeness)
         with TemporaryDirectory() as folder:
             index = SpanIndex.build(real, Path(folder) / "spans")
-            tier1 = Tier1(rig.world.model, made.recipe, corpus, index, rig.cache, made.window)
+            tier1 = Tier1(rig.world.model, made.recipe, corpus, index, rig.cache, made.tier1_window)
             found = tier1.scores(rig.queries)
         return found[:, sorted(range(len(order)), key=order.__getitem__)]
 

@@ -102,7 +102,7 @@ class Overhead:
         return text_of(prompt, completion.tokens)
 
     def window_error(self, answers: list[Text]) -> dict[str, float]:
-        """Return the total variation between shares by windows and by whole answers, by answer and of their sum."""
+        """Return tier 1's total variation of shares by windows and by whole answers, by answer and of their sum."""
         whole, tier1 = copy(self.attributor.tier1), self.attributor.tier1
         whole.influence = EfBase(tier1.influence.point, self._firsts(), self.attributor.bundle.cache)
         shown = [
@@ -154,7 +154,7 @@ def overhead_figures(work: Path, *, rounds: int = ROUNDS) -> list[dict[str, Any]
     common = {
         "k": used.bank.states,
         "tokens": TOKENS,
-        "window": {"tokens": f"{used.window.answer}+{used.window.context}", **window},
+        "window": {"tier1": str(used.tier1_window), "tier2": str(used.window), **window},
         "documents": len(rig.attributor.bundle.documents),
     }
     rounded = {name: [round(ms, 3) for ms in values] for name, values in samples.items()}

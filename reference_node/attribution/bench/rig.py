@@ -111,7 +111,7 @@ class Rig:
     def tier1(self) -> Tier1:
         """Tier 1."""
         made = self.configuration
-        return Tier1(self.world.model, made.recipe, self.corpus, self.index, self.cache, made.window)
+        return Tier1(self.world.model, made.recipe, self.corpus, self.index, self.cache, made.tier1_window)
 
     @cached_property
     def bank(self) -> CoalitionBank:
