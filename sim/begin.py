@@ -103,10 +103,7 @@ def _inflow(economy: Economy, runs: Int) -> Float:
 
 
 def _bridge(economy: Economy, runs: Int) -> BridgeState:
-    orders = (len(runs), economy.layout.agents)
     return BridgeState(
-        deposit_orders=np.zeros(orders, np.int64),
-        withdraw_orders=np.zeros(orders, np.int64),
         treasury_withdraw=np.zeros(len(runs), np.int64),
         escrow=np.zeros(len(runs), np.int64),
         exits_gwei=np.zeros(len(runs), np.int64),

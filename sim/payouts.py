@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.kernels import orders, shares
+from sim.picks import Picks
 
 if TYPE_CHECKING:
     from sim.world import World
@@ -69,12 +70,11 @@ def order_sales(world: World, agent_class: str) -> None:
     agent_class
         A class whose L1 wallets hold nothing but what it withdrew.
     """
-    columns = world.layout.slice(agent_class)
-    orders.plan_sales(
-        world.usage.to_withdraw,
-        world.bridge.withdraw_orders,
-        world.agent_balance("wallet.l1"),
-        world.market.sell_orders,
-        columns.start,
-        columns.stop,
+    columns, planned = world.layout.slice(agent_class), world.usage.to_withdraw
+    some = Picks.of_columns(planned, columns)
+    if some.where.size:
+        world.bridge.withdraw_orders.append(some)
+        planned[:, columns] = 0
+    orders.sell_arrived(
+        world.agent_balance("wallet.l1"), world.market.sell_orders, columns.start, columns.stop
     )

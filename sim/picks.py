@@ -47,20 +47,10 @@ class Picks:
         return cls(where[:count].copy(), amounts[:count].copy())
 
     @classmethod
-    def of_orders(cls, orders: Int, held: Int, everything: slice = slice(0, 0)) -> Picks:
-        """Return what is ordered and held, int64 (runs, agents) each, and clear the orders.
-
-        Parameters
-        ----------
-        orders
-            Gwei ordered, contiguous; zeros afterwards.
-        held
-            Gwei that each agent has for it, contiguous.
-        everything
-            Columns of agents who order whatever they hold.
-        """
-        where, amounts = _room(orders)
-        count = kernel.take_orders(orders, held, everything.start, everything.stop, where, amounts)
+    def of_columns(cls, amount: Int, columns: slice) -> Picks:
+        """Return the elements of some columns of an array (runs, agents), contiguous, that are not 0."""
+        where, amounts = _room(amount)
+        count = kernel.pick_columns(amount, columns.start, columns.stop, where, amounts)
         return cls(where[:count].copy(), amounts[:count].copy())
 
     @classmethod
@@ -71,6 +61,10 @@ class Picks:
         if not parts:
             return cls.none()
         return cls(np.concatenate([p.where for p in parts]), np.concatenate([p.amounts for p in parts]))
+
+    def cut_to(self, held: Int) -> Picks:
+        """Return the amounts cut to what agents hold, (runs, agents), without zeros; nobody may stand in it twice."""
+        return Picks(self.where, np.minimum(self.amounts, held.reshape(-1)[self.where])).where_positive()
 
     def where_positive(self) -> Picks:
         """Return the entries above 0."""
@@ -92,13 +86,6 @@ class Picks:
         out = np.zeros(runs * agents, np.int64)
         np.add.at(out, self.where, self.amounts)
         return out.reshape(runs, agents)
-
-
-def cut_orders(orders: Int, held: Int, everything: slice = slice(0, 0)) -> Int:
-    """Return what `Picks.of_orders` lists, as an array (runs, agents): its reference."""
-    ordered = orders.copy()
-    ordered[:, everything] = held[:, everything]
-    return np.minimum(ordered, held)
 
 
 def _room(amount: Int) -> tuple[Int, Int]:

@@ -11,9 +11,8 @@ from numba import njit
 
 from sim.kernels.philox import block, key_words
 
-STAKE, UNSTAKE, WRAP, UNWRAP = range(4)
+STAKE, UNSTAKE, WRAP, UNWRAP, DEPOSIT, WITHDRAW = range(6)
 """Places of the moves in `follow_plans`."""
-_DEPOSIT, _IDLE = 4, 5
 _NONE = np.int64(0)
 _TILE = 512
 
@@ -70,22 +69,11 @@ def _gap(gap, wanted, parts, dust):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _gather(l1, l2, stake, wrapped, takes, first, last, every, held, tile):  # type: ignore[no-untyped-def]
-    """Copy every n-th agent of a run into a tile; the reads of all arrays wait for memory together."""
-    size = (last - first + every - 1) // every
-    for i in range(size):
-        a = first + i * every
-        held[0, i], held[1, i], held[2, i], held[3, i] = l1[a], l2[a], stake[a], wrapped[a]
-        tile[i] = takes[a]
-    return size
-
-
-@njit(cache=True, nogil=True)
-def _plan(held, takes, plan, dust, moves):  # type: ignore[no-untyped-def]
-    """Fill the moves of a tile of agents: the four of `STAKE` and its like, what to deposit, what is idle."""
+def _plan(l1, l2, stake, wrapped, takes, plan, sends_home, dust, moves):  # type: ignore[no-untyped-def]
+    """Fill the moves of a tile of agents."""
     stake_share, wrap_share = plan
     for i in range(takes.shape[0]):
-        on_l1, on_l2, staked, gopen = held[0, i], held[1, i], held[2, i], held[3, i]
+        on_l1, on_l2, staked, gopen = l1[i], l2[i], stake[i], wrapped[i]
         total = on_l1 + on_l2 + staked + gopen
         want_stake = _part(total, stake_share if takes[i] else 0.0)
         want_wrap = _part(total, wrap_share if takes[i] else 0.0)
@@ -97,8 +85,8 @@ def _plan(held, takes, plan, dust, moves):  # type: ignore[no-untyped-def]
         moves[STAKE, i], moves[WRAP, i] = to_stake, to_wrap
         moves[UNSTAKE, i] = _gap(staked - want_stake, want_stake, np.int64(5), dust)
         moves[UNWRAP, i] = _gap(gopen - want_wrap, want_wrap, np.int64(5), dust)
-        moves[_DEPOSIT, i] = min(lack_stake + lack_wrap - to_stake - to_wrap, on_l1)
-        moves[_IDLE, i] = idle if idle > dust else _NONE
+        moves[DEPOSIT, i] = min(lack_stake + lack_wrap - to_stake - to_wrap, on_l1)
+        moves[WITHDRAW, i] = idle if idle > dust and sends_home else _NONE
 
 
 @njit(cache=True, nogil=True)
@@ -112,8 +100,6 @@ def follow_plans(  # type: ignore[no-untyped-def]
     plans,
     sends_home,
     dust,
-    deposits,
-    withdrawals,
     where,
     amounts,
     counts,
@@ -127,45 +113,35 @@ def follow_plans(  # type: ignore[no-untyped-def]
     takes_part
         Who takes part in stake and GOPEN, bool (runs, all agents).
     places
-        Of each class: column of the first agent whose day it is, one after the last of the class, and every how many
-        agents act, int64 (classes, 3).
+        Of each class: columns of the first agent whose day it is and of the one after the last, int64 (classes, 2).
     plans
         Of each class: wanted shares of stake and of GOPEN of those who take part, float64 (classes, 2).
     sends_home
         Whether what nobody wants on L2 is withdrawn, bool (classes,).
     dust
         Gaps up to here move nothing.
-    deposits, withdrawals
-        Orders to bridge, int64 (runs, all agents), to which those of the plans are added.
     where, amounts
-        Flat index and gwei of those who stake, unstake, wrap, unwrap, int64 (4, room for all), written.
+        Flat index and gwei of those who stake, unstake, wrap, unwrap, deposit and withdraw, int64 (6, room for all),
+        written.
     counts
-        How many these are, int64 (4,), written.
+        How many these are, int64 (6,), written.
     """
-    agents = l1.shape[1]
-    held, takes, moves = (
-        np.empty((4, _TILE), np.int64),
-        np.empty(_TILE, np.bool_),
-        np.empty((6, _TILE), np.int64),
-    )
+    agents, moves = l1.shape[1], np.empty((6, _TILE), np.int64)
     counts[:] = 0
     for r in range(l1.shape[0]):
         for c in range(places.shape[0]):
-            stop, every = places[c, 1], places[c, 2]
-            for first in range(places[c, 0], stop, every * _TILE):
-                last = min(first + every * _TILE, stop)
-                size = _gather(
-                    l1[r], l2[r], stake[r], wrapped[r], takes_part[r], first, last, every, held, takes
-                )
-                _plan(held, takes[:size], plans[c], dust, moves)
-                for kind in range(4):
-                    for i in range(size):
-                        if moves[kind, i]:
-                            where[kind, counts[kind]] = r * agents + first + i * every
-                            amounts[kind, counts[kind]] = moves[kind, i]
-                            counts[kind] += 1
-                for i in range(size):
-                    if moves[_DEPOSIT, i]:
-                        deposits[r, first + i * every] += moves[_DEPOSIT, i]
-                    if sends_home[c] and moves[_IDLE, i]:
-                        withdrawals[r, first + i * every] += moves[_IDLE, i]
+            for first in range(places[c, 0], places[c, 1], _TILE):
+                last = min(first + _TILE, places[c, 1])
+                own = slice(first, last)
+                _plan(
+                    l1[r, own], l2[r, own], stake[r, own], wrapped[r, own], takes_part[r, own],
+                    plans[c], sends_home[c], dust, moves,
+                )  # fmt: skip
+                for kind in range(6):
+                    row, count = moves[kind], counts[kind]
+                    for i in range(last - first):
+                        if row[i]:
+                            where[kind, count] = r * agents + first + i
+                            amounts[kind, count] = row[i]
+                            count += 1
+                    counts[kind] = count

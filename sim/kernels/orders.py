@@ -1,8 +1,6 @@
-"""Orders of the day, in one pass over memory: what the market clears, and what earners withdraw and sell.
+"""Orders of the day, in one pass over memory: what the market clears, and what earners sell.
 
-Rule decided here: blocks of agents without orders are skipped. The references are `sim.phases.market.orders_of_the_day`
-and, for a class at a time,
-`sim.payouts.planned_sales`.
+Rule decided here: blocks of agents without orders are skipped. The reference is `sim.phases.market.orders_of_the_day`.
 """
 
 from __future__ import annotations
@@ -68,15 +66,11 @@ def take_market_orders(sells, wallets, buys, bounds, sold, spent, sales, purchas
 
 
 @njit(cache=True, nogil=True)
-def plan_sales(planned, withdrawals, wallets, sells, start, stop):  # type: ignore[no-untyped-def]
-    """Turn planned withdrawals into orders, and order the sale of what is on L1.
+def sell_arrived(wallets, sells, start, stop):  # type: ignore[no-untyped-def]
+    """Order the sale of what a class holds on L1.
 
     Parameters
     ----------
-    planned
-        Gwei to be withdrawn, int64 (runs, agents); zeros afterwards.
-    withdrawals
-        Orders to withdraw, int64 (runs, agents), added to.
     wallets
         Gwei on L1, int64 (runs, agents).
     sells
@@ -84,14 +78,8 @@ def plan_sales(planned, withdrawals, wallets, sells, start, stop):  # type: igno
     start, stop
         Columns of the class.
     """
-    arrived = False
-    for r in range(planned.shape[0]):
+    for r in range(wallets.shape[0]):
         for first in range(start, stop, BLOCK):
             last = min(first + BLOCK, stop)
-            arrived = arrived or not is_empty(wallets[r], first, last)
-            if not is_empty(planned[r], first, last):
-                for a in range(first, last):
-                    withdrawals[r, a] += planned[r, a]
-                    planned[r, a] = 0
-    if arrived:
-        sells[:, start:stop] = wallets[:, start:stop]
+            if not is_empty(wallets[r], first, last):
+                sells[r, first:last] = wallets[r, first:last]

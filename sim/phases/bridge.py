@@ -79,8 +79,14 @@ def _arrive(world: World) -> None:
 
 def _deposit(world: World, economy: Economy) -> None:
     """Carry out deposit orders; users send all that they have on L1."""
-    state, users = world.bridge, world.layout.slice("users")
-    some = Picks.of_orders(state.deposit_orders, world.agent_balance("wallet.l1"), users)
+    state, wallets = world.bridge, world.agent_balance("wallet.l1")
+    some = Picks.joined(
+        [
+            Picks.of_columns(wallets, world.layout.slice("users")),
+            Picks.joined(state.deposit_orders).cut_to(wallets),
+        ]
+    )
+    state.deposit_orders.clear()
     state.escrow += move_some(world, "X1", at("wallet.l1", "*"), at("transit_deposit", "*"), some)
     state.deposits.add(world.day + 1, some)
     _log_l1_gas(world, economy, "deposit", some)
@@ -108,7 +114,8 @@ def _epoch_needs(world: World) -> tuple[Int, Int]:
 
 
 def _withdraw(world: World, economy: Economy) -> None:
-    wanted = Picks.of_orders(world.bridge.withdraw_orders, world.agent_balance("wallet.l2"))
+    wanted = Picks.joined(world.bridge.withdraw_orders).cut_to(world.agent_balance("wallet.l2"))
+    world.bridge.withdraw_orders.clear()
     if not wanted.where.size:
         return
     fast = _fast_part(world, economy, wanted)

@@ -160,7 +160,9 @@ def rebalance(
 
 def _follow_plans(world: World, economy: Economy) -> None:
     """Move the agents whose day it is towards their target of stake and GOPEN."""
-    stake, unstake, wrap, unwrap = _planned(world, economy)
+    stake, unstake, wrap, unwrap, deposit, withdraw = _planned(world, economy)
+    world.bridge.deposit_orders.append(deposit)
+    world.bridge.withdraw_orders.append(withdraw)
     wallet, staked, wrapped = (at(name, "*") for name in ("wallet.l2", "stake", "wrapped"))
     if stake.where.size:
         move_some(world, "S1", wallet, staked, stake)
@@ -176,18 +178,26 @@ def _follow_plans(world: World, economy: Economy) -> None:
             gas.charge_some(world, economy, "*", action, some.where)
 
 
+def whose_day(day: int, every: int, columns: slice) -> tuple[int, int]:
+    """Return the first column of those who revisit their plan on `day`, and the one after the last.
+
+    Each agent has one day in every `every`, and those of a day stand side by side: their accounts share cache lines.
+    """
+    count, part = columns.stop - columns.start, day % every
+    return columns.start + part * count // every, columns.start + (part + 1) * count // every
+
+
 def _planned(world: World, economy: Economy) -> list[Picks]:
-    """Return who stakes, unstakes, wraps and unwraps how much today; orders to bridge are placed."""
+    """Return who stakes, unstakes, wraps, unwraps, deposits and withdraws how much today."""
     places, plans, acting = [], [], 0
     for name in STAKERS:
         plan, columns = getattr(economy.scenario.agents, name).plan, world.layout.slice(name)
-        every = plan.every.value.days
-        own = range(columns.start + world.day % every, columns.stop, every)
-        acting += len(own)
-        places.append((own.start, columns.stop, every))
+        first, last = whose_day(world.day, plan.every.value.days, columns)
+        acting += last - first
+        places.append((first, last))
         plans.append([float(share.value) for share in (plan.stake, plan.wrap)])
-    where, amounts = (np.empty((4, world.count * acting), np.int64) for _ in range(2))
-    counts = np.empty(4, np.int64)
+    where, amounts = (np.empty((6, world.count * acting), np.int64) for _ in range(2))
+    counts = np.empty(6, np.int64)
     kernels.follow_plans(
         world.agent_balance("wallet.l1"),
         world.agent_balance("wallet.l2"),
@@ -198,8 +208,6 @@ def _planned(world: World, economy: Economy) -> list[Picks]:
         np.array(plans),
         np.array([name not in SELLERS_ON_ARRIVAL for name in STAKERS]),
         DUST,
-        world.bridge.deposit_orders,
-        world.bridge.withdraw_orders,
         where,
         amounts,
         counts,

@@ -1,7 +1,7 @@
 """State of holders, market and bridge.
 
-Rule decided here: phases place orders (sell, buy, deposit, withdraw) in these arrays; the market and the bridge
-carry them out once a day, never more than the balance that backs them.
+Rule decided here: phases place orders (sell, buy, deposit, withdraw) here; the market and the bridge carry them out
+once a day, never more than the balance that backs them.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class BridgeState:
     Parameters
     ----------
     deposit_orders, withdraw_orders
-        Gwei to bridge today from ``wallet.l1`` and from ``wallet.l2``, int64 (runs, agents); cut to the balance.
+        Gwei to bridge today from ``wallet.l1`` and from ``wallet.l2``, no agent twice; cut to the balance.
     deposits, withdrawals
         Agents' money on its way, by day of arrival.
     pool_deposits
@@ -113,12 +113,12 @@ class BridgeState:
         Withdrawals that arrived on L1 today, all and those through the challenge window, int64 (runs,).
     """
 
-    deposit_orders: Int
-    withdraw_orders: Int
     treasury_withdraw: Int
     escrow: Int
     exits_gwei: Int
     slow_exits_gwei: Int
+    deposit_orders: list[Picks] = field(default_factory=list)
+    withdraw_orders: list[Picks] = field(default_factory=list)
     deposits: DueQueue = field(default_factory=DueQueue)
     withdrawals: DueQueue = field(default_factory=DueQueue)
     pool_deposits: dict[int, Int] = field(default_factory=dict)

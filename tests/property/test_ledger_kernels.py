@@ -15,7 +15,7 @@ from sim import draws
 from sim.draws import Decision
 from sim.kernels import moves, people, rewards, sums, votes
 from sim.phases import grants
-from sim.picks import Picks, cut_orders
+from sim.picks import Picks
 
 CAP = 10**18
 SEEDS = st.integers(0, 2**32 - 1)
@@ -143,15 +143,16 @@ def test_audit_is_numpy(holdings):
 
 
 @given(SEEDS)
-def test_orders_are_taken_as_they_are_cut(seed):
+def test_orders_are_cut_to_what_is_held(seed):
     draw = np.random.default_rng(seed)
     shape = shape_of(draw)
     orders, held = sparse(draw, shape), sparse(draw, shape)
+    wanted = np.minimum(orders, held)
+    some = Picks.of(orders).cut_to(held)
     start, stop = sorted(draw.integers(0, shape[1] + 1, 2).tolist())
-    users = slice(start, stop)
-    wanted = cut_orders(orders, held, users)
-    some = Picks.of_orders(orders, held, users)
-    assert not orders.any()
+    own = Picks.of_columns(held, slice(start, stop))
+    assert (own.dense(*shape)[:, start:stop] == held[:, start:stop]).all()
+    assert own.amounts.sum() == held[:, start:stop].sum()
     assert some.amounts.min(initial=1) > 0
     assert (np.diff(some.where) > 0).all()
     assert (some.dense(*shape) == wanted).all()

@@ -86,35 +86,33 @@ class TestHolders:
         assert (sales == sold).all()
         assert (totals == sold.sum(axis=1)).all()
 
-    @given(generators(), st.integers(1, 31), st.floats(0, 1), st.floats(0, 1))
-    def test_moves_towards_a_plan(self, drawn, every, stake_share, wrap_share):
+    @given(generators(), st.integers(1, 31), st.integers(0, 99), st.floats(0, 1), st.floats(0, 1))
+    def test_moves_towards_a_plan(self, drawn, every, day, stake_share, wrap_share):
         generator, most = drawn
         held, takes_part = [gwei(generator, most) for _ in range(4)], generator.random(SHAPE) < 0.5
-        names, first = ("holders", "contributors", "team"), every // 2
-        places = [(LAYOUT.slice(n).start + first, LAYOUT.slice(n).stop, every) for n in names]
-        acting = sum(len(range(*place)) for place in places)
-        deposits, withdrawals = np.zeros(SHAPE, np.int64), np.zeros(SHAPE, np.int64)
-        where, amounts = (np.empty((4, len(RUNS) * acting), np.int64) for _ in range(2))
-        counts = np.empty(4, np.int64)
+        names = ("holders", "contributors", "team")
+        places = [holders.whose_day(day, every, LAYOUT.slice(n)) for n in names]
+        acting = sum(stop - start for start, stop in places)
+        where, amounts = (np.empty((6, len(RUNS) * acting), np.int64) for _ in range(2))
+        counts = np.empty(6, np.int64)
         holder_kernels.follow_plans(
             *held, takes_part, np.array(places), np.array([[stake_share, wrap_share]] * 3),
-            np.array([True, False, True]), holders.DUST, deposits, withdrawals, where, amounts, counts,
+            np.array([True, False, True]), holders.DUST, where, amounts, counts,
         )  # fmt: skip
-        moves = np.zeros((4, SHAPE[0] * SHAPE[1]), np.int64)
+        moves = np.zeros((6, SHAPE[0] * SHAPE[1]), np.int64)
         for kind, count in enumerate(counts):
             moves[kind, where[kind, :count]] = amounts[kind, :count]
-        moves = moves.reshape(4, *SHAPE)
+        moves = moves.reshape(6, *SHAPE)
         for place, sends_home in zip(places, (True, False, True), strict=True):
             own = np.s_[:, slice(*place)]
             step = holders.rebalance(
                 *(account[own] for account in held),
                 np.where(takes_part[own], stake_share, 0.0), np.where(takes_part[own], wrap_share, 0.0),
             )  # fmt: skip
-            for kind, name in enumerate(("stake", "unstake", "wrap", "unwrap")):
-                assert (moves[kind][own] == getattr(step, name)).all(), name
+            for kind, name in enumerate(("stake", "unstake", "wrap", "unwrap", "deposit", "idle")):
+                wanted = getattr(step, name) if sends_home or name != "idle" else 0
+                assert (moves[kind][own] == wanted).all(), name
                 moves[kind][own] = 0
-            assert (deposits[own] == step.deposit).all()
-            assert (withdrawals[own] == (step.idle if sends_home else 0)).all()
         assert not moves.any(), "a move of somebody whose day it is not"
 
 
@@ -140,19 +138,15 @@ class TestOrders:
             assert found[:, 1].tolist() == picks.amounts.tolist()
 
     @given(generators(), st.booleans())
-    def test_withdrawals_and_sales_of_what_arrived(self, drawn, arrived):
+    def test_sales_of_what_arrived(self, drawn, arrived):
         generator, most = drawn
         columns = LAYOUT.slice("contributors")
-        planned, withdrawals, wallets, sells = (gwei(generator, most) for _ in range(4))
+        wallets, sells = gwei(generator, most), np.zeros(SHAPE, np.int64)
         wallets[:, columns] *= arrived
-        wanted = withdrawals.copy(), sells.copy()
-        wanted[0][:, columns] += planned[:, columns]
-        if wallets[:, columns].any():
-            wanted[1][:, columns] = wallets[:, columns]
-        order_kernels.plan_sales(planned, withdrawals, wallets, sells, columns.start, columns.stop)
-        assert (withdrawals == wanted[0]).all()
-        assert (sells == wanted[1]).all()
-        assert not planned[:, columns].any()
+        wanted = sells.copy()
+        wanted[:, columns] = wallets[:, columns]
+        order_kernels.sell_arrived(wallets, sells, columns.start, columns.stop)
+        assert (sells == wanted).all()
 
 
 class TestUsers:

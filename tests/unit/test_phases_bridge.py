@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sim.phases.bridge import exit_days
+from sim.picks import Picks
 
 sys.path.insert(0, str(Path(__file__).parent))
 import small_world as small
@@ -29,7 +30,9 @@ def world_with(economy, day, **held):
 
 
 def order(world, orders, agent_class, amounts):
-    getattr(world.bridge, orders)[:, world.layout.slice(agent_class)] = amounts
+    wanted = np.zeros(world.income.shape, np.int64)
+    wanted[:, world.layout.slice(agent_class)] = amounts
+    getattr(world.bridge, orders).append(Picks.of(wanted))
 
 
 def held(world, name, agent_class, agent=0):
@@ -45,7 +48,7 @@ def test_a_deposit_is_credited_the_next_day():
     assert held(world, "transit_deposit", "holders") == [40 * GWEI] * 3
     assert held(world, "wallet.l2", "holders") == [0] * 3
     assert world.bridge.escrow.tolist() == [40 * GWEI * count] * 3
-    assert not world.bridge.deposit_orders.any()
+    assert not world.bridge.deposit_orders
     assert world.usd.read_today("bridge", "l1 gas deposit", 3).tolist() == [count * 3_000_000] * 3
     small.run_phase_of(small.turn(world, 6), ECONOMY, "bridge")
     assert held(world, "transit_deposit", "holders") == [0] * 3
@@ -207,6 +210,6 @@ def test_orders_are_not_carried_over():
     order(world, "deposit_orders", "holders", 5)
     order(world, "withdraw_orders", "holders", 5)
     small.run_phase_of(world, ECONOMY, "bridge")
-    assert not world.bridge.deposit_orders.any()
-    assert not world.bridge.withdraw_orders.any()
+    assert not world.bridge.deposit_orders
+    assert not world.bridge.withdraw_orders
     assert np.array_equal(world.bridge.escrow, [0, 0, 0])

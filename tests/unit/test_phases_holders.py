@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim.picks import Picks
+
 sys.path.insert(0, str(Path(__file__).parent))
 import small_world as small
 
@@ -94,9 +96,9 @@ class TestSales:
 
 
 class TestPlan:
-    """Team: 40 % staked, 20 % wrapped, half take part, every 30 days; the phase of a team of one is day 0 mod 30."""
+    """Team: 40 % staked, 20 % wrapped, half take part, every 30 days; the phase of a team of one is day 29 mod 30."""
 
-    TEAM_DAY = 60
+    TEAM_DAY = 59
 
     def planned(self, taste=0.1, day=TEAM_DAY, economy=ECONOMY, **held):
         world = small.stand(economy, day)
@@ -110,7 +112,8 @@ class TestPlan:
         return int(world.agent_balance(name, "team")[0, 0])
 
     def orders_of(self, world, name):
-        return int(getattr(world.bridge, name)[0, world.layout.slice("team")][0])
+        orders = Picks.joined(getattr(world.bridge, name)).dense(*world.income.shape)
+        return int(orders[0, world.layout.slice("team").start])
 
     def test_stake_and_wrap_out_of_l2(self):
         world = self.planned(wallet_l2=100_000 * GWEI)

@@ -14,6 +14,7 @@ from sim.governed_columns import GovernedColumns
 from sim.journal import Journal
 from sim.ledger import at, move
 from sim.phases import attribution, billing, demand, grants, operators, serving, settle
+from sim.picks import Picks
 from sim.serving.day import ServingDay
 from sim.states.usage import begin_state
 from sim.world import Layout, UsdLog, World, empty_accounts
@@ -230,7 +231,7 @@ def world_of(economy, runs=(0, 1, 2)):
         price_usd=np.full(len(runs), 0.5),
         governed=governed,
         market=SimpleNamespace(buy_orders=zeros(), sell_orders=zeros()),
-        bridge=SimpleNamespace(withdraw_orders=zeros()),
+        bridge=SimpleNamespace(withdraw_orders=[]),
         holding=None,
         usage=begin_state(economy, runs),
         governance=None,
@@ -268,13 +269,13 @@ def deliver(world):
     world.phase = "bridge"
     move(world, "X1", at("wallet.l1", "users"), at("transit_deposit", "users"), bought)
     move(world, "X1", at("transit_deposit", "users"), at("wallet.l2", "users"), bought)
+    orders = Picks.joined(world.bridge.withdraw_orders).dense(*world.income.shape)
     for name in ("operators", "contributors", "builders"):
-        wanted = np.minimum(
-            world.bridge.withdraw_orders[:, world.layout.slice(name)], world.agent_balance("wallet.l2", name)
-        )
+        wanted = np.minimum(orders[:, world.layout.slice(name)], world.agent_balance("wallet.l2", name))
         move(world, "X2", at("wallet.l2", name), at("transit_withdraw", name), wanted)
         move(world, "X2", at("transit_withdraw", name), at("wallet.l1", name), wanted)
-    world.market.buy_orders[:], world.market.sell_orders[:], world.bridge.withdraw_orders[:] = 0, 0, 0
+    world.market.buy_orders[:], world.market.sell_orders[:] = 0, 0
+    world.bridge.withdraw_orders.clear()
 
 
 def check(world):
