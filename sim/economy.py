@@ -56,6 +56,8 @@ class Economy:
         number where none follows.
     fleet
         Capacity and latency of the serving fleet.
+    gas_fees
+        Action -> fee of one on L2, gwei.
     opening
         What the accounts hold where the run starts after the token, else None.
     """
@@ -73,6 +75,7 @@ class Economy:
     day_of_month: Int
     days_to_cliff: Int
     fleet: Fleet
+    gas_fees: dict[str, int]
     opening: Opening | None = None
 
     @property

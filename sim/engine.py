@@ -18,6 +18,7 @@ from models.apportion import apportion_reference
 from models.calendar import add_months, month_index, month_position
 from models.errors import InputError, Problem
 from models.vesting import Schedule, vested_on, vested_path
+from sim import gas
 from sim.accounts import AGENT_CLASSES, BUCKET_ROLES
 from sim.batch import TABLES, BatchResult, merged
 from sim.begin import begin_world
@@ -75,6 +76,7 @@ def build_economy(scenario: Scenario, agents: int | None = None, days: int | Non
         scenario=scenario, layout=Layout.of(counts), days=last, schedules=schedules, roles=roles,
         vested=vested, vested_before=before, unvested_after=unvested, month_of_day=month, day_of_month=in_month,
         epoch_end=epoch_end, days_to_cliff=_days_to_cliff(scenario, schedules, roles, last), fleet=fleet_of(scenario),
+        gas_fees=gas.fees_of(scenario),
         opening=read_opening(scenario.initial, scenario.token, scenario.start) if scenario.initial else None,
     )  # fmt: skip
 

@@ -16,19 +16,25 @@ from sim.picks import Picks
 
 if TYPE_CHECKING:
     from sim.economy import Economy
+    from sim.scenario.schema import Scenario
     from sim.world import World
 
 
+def fees_of(scenario: Scenario) -> dict[str, int]:
+    """Return the fee of one action of each kind in gwei, ``gas.actions`` times ``gas.price``."""
+    actions, price = scenario.gas.actions, scenario.gas.price.value
+    return {name: int(getattr(actions, name).value * price) for name in type(actions).model_fields}
+
+
 def fee(economy: Economy, action: str) -> int:
-    """Return the fee of one action in gwei, from ``gas.actions`` and ``gas.price``.
+    """Return the fee of one action in gwei.
 
     Raises
     ------
-    AttributeError
+    KeyError
         If the scenario prices no such action.
     """
-    gas = economy.scenario.gas
-    return int(getattr(gas.actions, action).value * gas.price.value)
+    return economy.gas_fees[action]
 
 
 def charge(

@@ -153,15 +153,15 @@ def move_some(world: World, flow: str, source: Place, target: Place, some: Picks
     per_run = np.zeros(world.count, np.int64)
     if not some.where.size:
         return per_run
-    by_class = np.zeros((world.count, len(world.layout.counts)), np.int64)
+    by_class = np.zeros((len(world.layout.counts), world.count), np.int64)
     found = kernel.survey_some(some.where, some.amounts, world.layout.class_of, by_class, per_run)
     _refuse(world, flow, found, some.amounts)
     if found == kernel.NOTHING:
         return per_run
     one_class = source.agent_class or target.agent_class
     if one_class != EVERY_CLASS:
-        others = np.delete(by_class, world.layout.number(one_class), axis=1)
-        if others.any():
+        own = world.layout.number(one_class)
+        if by_class[:own].any() or by_class[own + 1 :].any():
             raise FlowRefused(f"{flow}: an amount is of an agent outside {one_class}")
     _apply(world, flow, source, some, per_run, None, -1)
     _apply(world, flow, target, some, per_run, None, 1)
@@ -205,7 +205,7 @@ def compound(world: World, flow: str, source: Place, target: Place, due: Int) ->
         return kept
     _refuse(world, flow, kernel.survey_runs(due), due)
     by_class, witnessed = _grow(world, flow, target, due)
-    per_run = by_class.sum(axis=1)
+    per_run = by_class.sum(axis=0)
     if per_run.any():
         _apply(world, flow, source, due, per_run, None, -1)
         _write(world, flow, source, target, per_run, by_class, witnessed, None)
@@ -216,7 +216,7 @@ def _grow(world: World, flow: str, target: Place, due: Int) -> tuple[Int, Int | 
     """Give agents their parts of what is due; return sums by class and the witness run's parts, None without one."""
     layout, index, row = world.layout, target.account.index, world.journal.witness_row
     by_class, weighted = (
-        np.zeros((world.count, len(layout.counts)), np.int64),
+        np.zeros((len(layout.counts), world.count), np.int64),
         np.zeros(world.count, np.int64),
     )
     room = np.empty((1 if row is None else world.count, layout.agents), np.int64)
@@ -248,7 +248,7 @@ def _survey(
     everybody = EVERY_CLASS in (target.agent_class, source.agent_class if source else "")
     _require_shape(flow, amount, (count, world.layout.agents if everybody else amount.shape[1]))
     bounds = world.layout.bounds if everybody else np.array((0, amount.shape[1]), np.int64)
-    by_class, per_run = np.empty((count, len(bounds) - 1), np.int64), np.empty(count, np.int64)
+    by_class, per_run = np.empty((len(bounds) - 1, count), np.int64), np.empty(count, np.int64)
     found = kernel.survey(amount, bounds, by_class, per_run)
     _refuse(world, flow, found, amount)
     return (by_class if everybody else None), (None if found == kernel.NOTHING else per_run)
@@ -386,8 +386,8 @@ def _write(
         world.journal.write(world, flow, from_, target.label, per_run, parts, received)
         return
     assert by_class is not None
-    for i in np.flatnonzero(by_class.any(axis=0)).tolist():
+    for i in np.flatnonzero(by_class.any(axis=1)).tolist():
         name = world.layout.counts[i][0]
         own = None if parts is None else parts[world.layout.slice(name)].copy()
         from_ = "mint" if source is None else source.label_of(name)
-        world.journal.write(world, flow, from_, target.label_of(name), by_class[:, i], own)
+        world.journal.write(world, flow, from_, target.label_of(name), by_class[i], own)

@@ -206,10 +206,11 @@ def with_scenario(economy: Economy, scenario: Scenario, changed: Collection[str]
     """
     if not changed:
         return economy
+    from sim import gas
     from sim.fleet import fleet_of
 
     fleet = fleet_of(scenario) if any(path.startswith(_FLEET) for path in changed) else economy.fleet
-    return replace(economy, scenario=scenario, fleet=fleet)
+    return replace(economy, scenario=scenario, fleet=fleet, gas_fees=gas.fees_of(scenario))
 
 
 def worlds_of(economy: Economy, runs: Int) -> list[tuple[Economy, Int]]:

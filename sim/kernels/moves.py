@@ -32,7 +32,7 @@ def survey(amount, bounds, sums, per_run):  # type: ignore[no-untyped-def]
     bounds
         First column of each class, and the number of columns, int64 (classes + 1,).
     sums
-        int64 (runs, classes), written.
+        int64 (classes, runs), written.
     per_run
         Sums over classes, int64 (runs,), written.
 
@@ -55,8 +55,8 @@ def survey(amount, bounds, sums, per_run):  # type: ignore[no-untyped-def]
                 return NEGATIVE
             if high + (low >> _HALF) >= _TOO_HIGH:
                 return TOO_MUCH
-            sums[r, c] = (high << _HALF) + low
-            whole += sums[r, c]
+            sums[c, r] = (high << _HALF) + low
+            whole += sums[c, r]
             if whole < 0:
                 return TOO_MUCH
         per_run[r] = whole
@@ -78,7 +78,7 @@ def survey_some(where, amounts, class_of, sums, per_run):  # type: ignore[no-unt
     class_of
         Class number of each column, int64 (agents,).
     sums
-        int64 (runs, classes), zeros, written.
+        int64 (classes, runs), zeros, written.
     per_run
         Sums over classes, int64 (runs,), written.
     """
@@ -91,15 +91,15 @@ def survey_some(where, amounts, class_of, sums, per_run):  # type: ignore[no-unt
         c = class_of[where[i] - first]
         if amounts[i] < 0:
             return NEGATIVE
-        sums[r, c] += amounts[i]
-        if sums[r, c] < 0:
+        sums[c, r] += amounts[i]
+        if sums[c, r] < 0:
             return TOO_MUCH
         if amounts[i]:
             found = SOMETHING
-    for row in range(sums.shape[0]):
+    for row in range(sums.shape[1]):
         whole = np.int64(0)
-        for k in range(sums.shape[1]):
-            whole += sums[row, k]
+        for k in range(sums.shape[0]):
+            whole += sums[k, row]
             if whole < 0:
                 return TOO_MUCH
         per_run[row] = whole

@@ -63,7 +63,7 @@ def compound(due, stakes, weights, weighted, income, bounds, by_class, parts):  
     bounds
         First column of each class, and the number of columns, int64 (classes + 1,).
     by_class
-        What each class was given, int64 (runs, classes), zeros, written.
+        What each class was given, int64 (classes, runs), zeros, written.
     parts
         Room for the parts of a run, int64 (rows, agents): one row for all runs, or one for each if they are wanted.
 
@@ -87,5 +87,5 @@ def compound(due, stakes, weights, weighted, income, bounds, by_class, parts):  
         for c in range(bounds.size - 1):
             given = part[bounds[c] : bounds[c + 1]]
             for a in range(given.size):
-                by_class[r, c] += given[a]
+                by_class[c, r] += given[a]
     return True

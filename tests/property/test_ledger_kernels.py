@@ -39,10 +39,10 @@ def test_survey_is_numpy(seed):
     runs, agents = shape_of(draw)
     amount = sparse(draw, (runs, agents), CAP // 300)
     bounds = np.unique(np.r_[0, draw.integers(0, agents + 1, 3), agents])
-    by_class, per_run = np.empty((runs, bounds.size - 1), np.int64), np.empty(runs, np.int64)
+    by_class, per_run = np.empty((bounds.size - 1, runs), np.int64), np.empty(runs, np.int64)
     found = moves.survey(amount, bounds, by_class, per_run)
     assert found == (moves.SOMETHING if amount.any() else moves.NOTHING)
-    assert (by_class == np.add.reduceat(amount, bounds[:-1], axis=1)).all()
+    assert (np.add.reduceat(amount, bounds[:-1], axis=1) == by_class.T).all()
     assert (per_run == amount.sum(axis=1)).all()
     some, of_some, runs_of_some = Picks.of(amount), np.zeros_like(by_class), np.empty_like(per_run)
     class_of = np.repeat(np.arange(bounds.size - 1), np.diff(bounds))
@@ -64,7 +64,7 @@ def test_no_sum_wraps_around(classes, row, found):
     amount, bounds = np.array([[1, 1, 1], row], np.int64), np.array(classes, np.int64)
     if found == moves.NOTHING:
         amount[0] = 0
-    by_class, per_run = np.zeros((2, bounds.size - 1), np.int64), np.empty(2, np.int64)
+    by_class, per_run = np.zeros((bounds.size - 1, 2), np.int64), np.empty(2, np.int64)
     assert moves.survey(amount, bounds, by_class, per_run) == found
     class_of = np.repeat(np.arange(bounds.size - 1), np.diff(bounds))
     where = np.arange(6)
@@ -173,7 +173,7 @@ def test_compounding_adds_the_floors(seed, largest, most):
     stakes, due = sparse(draw, (runs, agents), largest), draw.integers(0, most, runs, endpoint=True)
     income, weights = draw.integers(0, CAP, (runs, agents)), draw.integers(1, 2**63 - 1, agents) | 1
     bounds = np.unique(np.r_[0, draw.integers(0, agents + 1, 3), agents])
-    weighted, by_class = draw.integers(0, CAP, runs), np.zeros((runs, bounds.size - 1), np.int64)
+    weighted, by_class = draw.integers(0, CAP, runs), np.zeros((bounds.size - 1, runs), np.int64)
     parts, _ = apportion_floor(due, stakes)
     for rows in (1, runs):
         grown, earned, sums_, given_ = stakes.copy(), income.copy(), weighted.copy(), by_class.copy()
@@ -182,14 +182,14 @@ def test_compounding_adds_the_floors(seed, largest, most):
         assert (grown == stakes + parts).all()
         assert (earned == income + parts).all()
         assert (sums_ == weighted + (parts * weights).sum(axis=1)).all()
-        assert (given_ == np.add.reduceat(parts, bounds[:-1], axis=1)).all()
+        assert (np.add.reduceat(parts, bounds[:-1], axis=1) == given_.T).all()
         assert (room == parts[-rows:]).all()
 
 
 def test_a_stake_below_nothing_is_refused():
     stakes = np.array([[3, 4], [5, -1]])
     arguments = (np.ones(2, np.int64), np.zeros(2, np.int64), np.zeros((2, 2), np.int64), np.array([0, 2]))
-    given_, room = np.zeros((2, 1), np.int64), np.empty((1, 2), np.int64)
+    given_, room = np.zeros((1, 2), np.int64), np.empty((1, 2), np.int64)
     assert not rewards.compound(np.array([9, 9]), stakes, *arguments, given_, room)
 
 

@@ -142,6 +142,14 @@ class TestWorlds:
         assert twin.scenario.market.volatility == base.scenario.market.volatility
         assert twin.scenario.market.outside_net_inflow.value == 0
 
+    def test_the_gas_fees_follow_the_price(self) -> None:
+        economy = small.economy("gas.price={prior: {uniform: [2, 9]}, unit: gwei/gas}", days=3)
+        (alone, _), *_ = worlds_of(economy, np.array([0]))
+        assert alone.gas_fees["claim"] == int(
+            alone.scenario.gas.actions.claim.value * alone.scenario.gas.price.value
+        )
+        assert alone.gas_fees != economy.gas_fees
+
     @pytest.mark.slow
     def test_the_fleet_follows_what_it_is_built_from(self) -> None:
         economy = small.economy(
