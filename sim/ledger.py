@@ -219,20 +219,14 @@ def _grow(world: World, flow: str, target: Place, due: Int) -> tuple[Int, Int | 
         np.zeros((len(layout.counts), world.count), np.int64),
         np.zeros(world.count, np.int64),
     )
-    room = np.empty((1 if row is None else world.count, layout.agents), np.int64)
+    stakes = world.holdings[index]
+    before = None if row is None else stakes[row].copy()
     if not rewards.compound(
-        due,
-        world.holdings[index],
-        layout.checksum_weights,
-        weighted,
-        world.income,
-        layout.bounds,
-        by_class,
-        room,
+        due, stakes, layout.checksum_weights, weighted, world.income, layout.bounds, by_class
     ):
         raise FlowRefused(f"{flow} on day {world.day}: {target.label} holds less than 0 gwei somewhere")
     world.checksum[:, index] += weighted
-    return by_class, None if row is None else room[row]
+    return by_class, None if before is None else stakes[row] - before
 
 
 def _survey(
