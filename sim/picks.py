@@ -42,14 +42,14 @@ class Picks:
     @classmethod
     def of(cls, amount: Int) -> Picks:
         """Return the elements of an array (runs, agents) that are not 0, in the order of the array."""
-        where, amounts = _room(amount)
+        where, amounts = room(amount.size)
         count = kernel.pick(np.ascontiguousarray(amount), where, amounts)
         return cls(where[:count].copy(), amounts[:count].copy())
 
     @classmethod
     def of_columns(cls, amount: Int, columns: slice) -> Picks:
         """Return the elements of some columns of an array (runs, agents), contiguous, that are not 0."""
-        where, amounts = _room(amount)
+        where, amounts = room(amount.size)
         count = kernel.pick_columns(amount, columns.start, columns.stop, where, amounts)
         return cls(where[:count].copy(), amounts[:count].copy())
 
@@ -88,12 +88,12 @@ class Picks:
         return out.reshape(runs, agents)
 
 
-def _room(amount: Int) -> tuple[Int, Int]:
-    """Return two lists that can hold every element, until the next call: what is kept of them is copied.
+def room(size: int) -> Int:
+    """Return two lists, int64 (2, size), that are the caller's until the next call: what is kept of them is copied.
 
     The memory is used again, because asking for pages anew costs more than to fill a few of them.
     """
-    room = getattr(_ROOM, "lists", None)
-    if room is None or room.shape[1] < amount.size:
-        room = _ROOM.lists = np.empty((2, amount.size), np.int64)
-    return room[0], room[1]
+    lists = getattr(_ROOM, "lists", None)
+    if lists is None or lists.size < 2 * size:
+        lists = _ROOM.lists = np.empty(2 * size, np.int64)
+    return np.asarray(lists[: 2 * size].reshape(2, size))

@@ -23,7 +23,7 @@ from sim.draws import Decision
 from sim.kernels import orders as kernels
 from sim.kernels.apportion import apportion_floor, floors_of_some
 from sim.ledger import at, move, move_some
-from sim.picks import Picks
+from sim.picks import Picks, room
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -143,7 +143,7 @@ def _take_orders(world: World) -> Orders:
     """Return the day's orders and clear them; the holders' stand apart, and are in `sold` alone."""
     state, bounds, holders = world.market, world.layout.bounds, world.layout.number("holders")
     sold, spent = (np.zeros((world.count, len(bounds) - 1), np.int64) for _ in range(2))
-    sales, purchases = (np.empty((state.buy_orders.size, 2), np.int64) for _ in range(2))
+    sales, purchases = (half.reshape(-1, 2) for half in room(2 * state.buy_orders.size))
     selling, buying = kernels.take_market_orders(
         state.sell_orders,
         world.agent_balance("wallet.l1"),
