@@ -18,6 +18,7 @@ import torch
 
 from models.serving import decode_bytes, decode_flops, roofline_step_ms, zipf_popularity
 from reference_node.adapters import random_adapter
+from reference_node.bench.figure import bench_figure
 from reference_node.config import PRESETS, ModelConfig
 from reference_node.graphs import DecodeGraphs
 from reference_node.kv import PagedKV
@@ -288,13 +289,4 @@ def figure(
 ) -> dict[str, Any]:
     """Return one figure; bars apply to the 8B shape on an accelerator, elsewhere there is none."""
     bar = BARS.get(name) if (plan.preset, device) == ("8b", "cuda") else None
-    met = None if bar is None else (value >= bar if better == "higher" else value <= bar)
-    return {
-        "id": name,
-        "value": round(value, 4),
-        "unit": unit,
-        "better": better,
-        "bar": bar,
-        "ok": met,
-        "detail": detail,
-    }
+    return bench_figure(name, value, unit, better, bar, detail)

@@ -22,6 +22,7 @@ import reference_node
 from models.serving import zipf_popularity
 from reference_node.adapters import save_adapter
 from reference_node.bench.describe import cpu_name, revision
+from reference_node.bench.figure import bench_figure
 from reference_node.bench.measure import PLANS, Progress, Rig, prompt_of, timed_ms
 from reference_node.bench.run import build_rig
 from reference_node.rehearsal import rehearsal
@@ -61,22 +62,10 @@ def node_figures(progress: Progress) -> dict[str, Any]:
             "torch": torch.__version__,
         },
         "code_version": f"{reference_node.__version__}+{revision()}",
-        "figures": [figure(name, details[name], BARS[name]) for name in BARS],
-    }
-
-
-def figure(name: str, detail: dict[str, Any], bar: float | None) -> dict[str, Any]:
-    """Return one figure of the bench format; `detail` holds its value, null where a peer is missing."""
-    value = detail.pop("value")
-    met = None if value is None or bar is None else value >= bar
-    return {
-        "id": name,
-        "value": value,
-        "unit": "ratio",
-        "better": "higher",
-        "bar": bar,
-        "ok": met,
-        "detail": detail,
+        "figures": [
+            bench_figure(name, details[name].pop("value"), "ratio", "higher", bar, details[name])
+            for name, bar in BARS.items()
+        ],
     }
 
 

@@ -12,7 +12,6 @@ import typer
 from typer.testing import CliRunner
 
 from reference_node.attribution.bench import run
-from reference_node.attribution.bench.figure import bench_figure
 from reference_node.attribution.bench.quality import TIER1, TIER2
 from reference_node.attribution.bench.run import attribution_document, measure_quality, open_rig
 from reference_node.attribution.configuration import Configuration
@@ -20,6 +19,7 @@ from reference_node.attribution.fixtures.answers import ANSWER_SEED
 from reference_node.attribution.fixtures.store import data_folder
 from reference_node.attribution.fixtures.world import load_world
 from reference_node.attribution.tier1 import SEED
+from reference_node.bench.figure import bench_figure
 from reference_node.commands.bench_attribution import bench, text_of
 
 pytestmark = pytest.mark.node

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from models.errors import InputError
-from reference_node.attribution.bench.figure import bench_figure
 from reference_node.attribution.bench.rig import Rig
 from reference_node.attribution.clusters_attack import Gain, copy_gains
 from reference_node.attribution.corpus import make_corpus
@@ -22,6 +21,7 @@ from reference_node.attribution.pipeline_money import PLANTED
 from reference_node.attribution.spans import SpanIndex
 from reference_node.attribution.spans_corpus import SpanDocument
 from reference_node.attribution.tier1 import Tier1
+from reference_node.bench.figure import bench_figure
 
 BARS = {"exact": 1.00, "near": 1.05}
 

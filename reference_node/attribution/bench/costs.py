@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from reference_node.attribution.bench.copies import copy_figures
-from reference_node.attribution.bench.figure import bench_figure
 from reference_node.attribution.bench.rig import Rig
 from reference_node.attribution.spans_measure import span_lookup
+from reference_node.bench.figure import bench_figure
 from reference_node.billing.measure import log_rates, record_bytes
 
 Progress = Callable[[str], None]

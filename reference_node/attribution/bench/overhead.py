@@ -23,7 +23,6 @@ import torch
 
 from reference_node import tiny_base
 from reference_node.attribution.attributor import Attributor, text_of
-from reference_node.attribution.bench.figure import bench_figure
 from reference_node.attribution.bundle import Bundle
 from reference_node.attribution.coalition_bank import CoalitionBank
 from reference_node.attribution.configuration import Configuration
@@ -33,6 +32,7 @@ from reference_node.attribution.evaluation import total_variation
 from reference_node.attribution.likelihood import Text
 from reference_node.attribution.prepare import prepare_bundle
 from reference_node.attribution.retrain import fresh_adapter
+from reference_node.bench.figure import bench_figure
 from reference_node.corpora import held_out, niche
 from reference_node.engine import Engine, EngineConfig
 from reference_node.model import Llama

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from reference_node.attribution.bench.figure import bench_figure
 from reference_node.attribution.bench.rig import Rig, Scored
 from reference_node.attribution.evaluation import Figure, figure, lds, spearman, total_variation
 from reference_node.attribution.method import Floats, Ints, shares
 from reference_node.attribution.sampled import sampling_error
+from reference_node.bench.figure import bench_figure
 
 EPOCH_ANSWERS, EPOCHS, EPOCH_SEED = 1000, 200, 23
 TIER1, TIER2 = "ef_spans", "coalition_bank"
