@@ -179,5 +179,8 @@ def slashed(stake: Ints, share_bps: Ints, guilty: Bools) -> Ints:
     >>> slashed(np.array([[1005, 7]]), np.array([1000]), np.array([[True, False]])).tolist()
     [[100, 0]]
     """
-    whole, rest = np.divmod(stake, 10_000)
-    return np.where(guilty, whole * share_bps[:, None] + rest * share_bps[:, None] // 10_000, 0)
+    out = np.zeros(stake.shape, np.int64)
+    run, agent = np.nonzero(guilty)  # often few
+    whole, rest = np.divmod(stake[run, agent], 10_000)
+    out[run, agent] = whole * share_bps[run] + rest * share_bps[run] // 10_000
+    return out

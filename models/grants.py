@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.apportion import apportion
+from models.apportion import Divide, apportion
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -63,7 +63,7 @@ def tranche(award: Ints, number: Ints, tranches: int) -> Ints:
     return np.where((number >= 0) & (number < tranches), part, 0)
 
 
-def payable(pool: Ints, due: Ints) -> Ints:
+def payable(pool: Ints, due: Ints, divide: Divide = apportion) -> Ints:
     """Return what is paid of `due` when the pool may hold less, by largest remainder.
 
     Parameters
@@ -72,10 +72,12 @@ def payable(pool: Ints, due: Ints) -> Ints:
         What the pool holds, `(runs,)`.
     due
         Tranches that fall due, `(runs, agents)`.
+    divide
+        How amounts are divided.
 
     Examples
     --------
     >>> payable(np.array([3]), np.array([[4, 2]])).tolist()
     [[2, 1]]
     """
-    return apportion(np.minimum(pool, due.sum(axis=1)), due)
+    return divide(np.minimum(pool, due.sum(axis=1)), due)

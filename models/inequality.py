@@ -39,12 +39,22 @@ def gini(amounts: Ints) -> Floats:
     >>> gini(np.array([[1, 1, 1, 1], [0, 0, 0, 8]])).tolist()
     [0.0, 0.75]
     """
-    amounts = _checked(amounts)
-    count = amounts.shape[-1]
+    return gini_of_ranked(np.sort(_checked(amounts), axis=-1))
+
+
+def gini_of_ranked(ranked: Ints) -> Floats:
+    """Return the Gini coefficient of amounts that stand in rising order, `(runs, agents)`, 0 or more.
+
+    Examples
+    --------
+    >>> gini_of_ranked(np.array([[0, 0, 0, 8]])).tolist()
+    [0.75]
+    """
+    count = ranked.shape[-1]
     ranks = 2.0 * np.arange(1, count + 1) - count - 1
     # a sum, not a matrix product: BLAS rounds by how many rows it is given
-    weighted = (np.sort(amounts, axis=-1) * ranks).sum(axis=-1)
-    return _over(weighted / count, amounts.sum(axis=-1))
+    weighted = (ranked * ranks).sum(axis=-1)
+    return _over(weighted / count, ranked.sum(axis=-1))
 
 
 def hhi(amounts: Ints) -> Floats:
@@ -66,8 +76,8 @@ def hhi(amounts: Ints) -> Floats:
     [0.25, 1.0]
     """
     amounts = _checked(amounts)
-    shares = _over(amounts.astype(np.float64), amounts.sum(axis=-1, keepdims=True))
-    return np.asarray(np.square(shares).sum(axis=-1))
+    shares = amounts / np.maximum(amounts.sum(axis=-1, keepdims=True), 1)
+    return np.asarray(np.square(shares, out=shares).sum(axis=-1))
 
 
 def nakamoto(amounts: Ints) -> Ints:
@@ -162,9 +172,19 @@ def top_share(amounts: Ints, bps: int = 100) -> Floats:
     if not 1 <= bps <= BPS:
         raise ValueError(f"bps is {bps}; 1 to {BPS} is allowed")
     count = amounts.shape[-1]
-    holders = -(-count * bps // BPS)
-    top = np.partition(amounts, count - holders, axis=-1)[..., count - holders :]
-    return _over(top.sum(axis=-1).astype(np.float64), amounts.sum(axis=-1))
+    return top_share_of_ranked(np.partition(amounts, count - _top(count, bps), axis=-1), bps)
+
+
+def top_share_of_ranked(ranked: Ints, bps: int = 100) -> Floats:
+    """Return what `top_share` does of amounts `(runs, agents)` whose largest stand last.
+
+    Examples
+    --------
+    >>> top_share_of_ranked(np.array([[1, 1, 2, 4]]), bps=2500).tolist()
+    [0.5]
+    """
+    top = ranked[..., ranked.shape[-1] - _top(ranked.shape[-1], bps) :]
+    return _over(top.sum(axis=-1).astype(np.float64), ranked.sum(axis=-1))
 
 
 def decile_shares(amounts: Ints) -> Floats:
@@ -203,6 +223,11 @@ def decile_of(amounts: Ints) -> Ints:
     ranks = np.broadcast_to(np.arange(count) * 10 // count, amounts.shape)
     np.put_along_axis(deciles, order, ranks, axis=-1)
     return deciles
+
+
+def _top(count: int, bps: int) -> int:
+    """Return how many of `count` holders are the largest `bps` of them."""
+    return -(-count * bps // BPS)
 
 
 def _checked(amounts: Ints) -> Ints:

@@ -95,9 +95,9 @@ def pay_weights(served_tokens: Floats, replicas: Ints) -> Ints:
     >>> pay_weights(np.array([[300.0]]), np.array([[3]])).tolist()
     [[1]]
     """
-    each = np.divide(served_tokens, replicas, out=np.zeros(replicas.shape), where=replicas > 0)
-    most = each.max(axis=1, keepdims=True)
     if replicas.shape[1] == 1:
         return np.ones(replicas.shape, np.int64)
+    each = np.divide(served_tokens, replicas, out=np.zeros(replicas.shape), where=replicas > 0)
+    most = each.max(axis=1, keepdims=True)
     scaled = np.divide(each, most, out=np.full(each.shape, 2.0**-20), where=most > 0)
     return np.asarray(np.rint(scaled * 2.0**20), np.int64)

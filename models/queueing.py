@@ -87,13 +87,13 @@ def interpolate_wait(rho: ArrayLike, grid: FloatArray, waits: FloatArray) -> Flo
         Shape (..., runs).
     """
     load, last = _f(rho), float(grid[-1])
-    with np.errstate(divide="ignore"):
-        stretch = np.where(load < 1.0, 1.0 / np.maximum(1.0 - load, 0.0), np.inf)
+    with np.errstate(divide="ignore"):  # 1 / 0: infinite from rho = 1
+        stretch = 1.0 / np.maximum(1.0 - load, 0.0)
     axis, logs = 1.0 / (1.0 - grid), np.log(waits)
-    at = np.clip(stretch, axis[0], axis[-1])
-    low = np.minimum(np.searchsorted(axis, at, side="right") - 1, len(axis) - 2)
-    slope = (logs[..., 1:] - logs[..., :-1]) / np.diff(axis)
-    inside = np.exp(slope[..., low] * (at - axis[low]) + logs[..., low])
+    at = np.minimum(np.maximum(stretch, axis[0]), axis[-1])
+    low = np.minimum(axis.searchsorted(at, side="right") - 1, len(axis) - 2)
+    slope = (logs[..., 1:] - logs[..., :-1]) / (axis[1:] - axis[:-1])
+    inside = np.exp(slope.take(low, axis=-1) * (at - axis[low]) + logs.take(low, axis=-1))
     return np.where(load <= last, inside, waits[..., -1:] * (1.0 - last) * stretch)
 
 

@@ -151,14 +151,14 @@ def vote_probability(
     habit: float,
     voted_before: Flags,
     salience_slope: float,
-    salience: float,
+    salience: Floats | float,
 ) -> Floats:
     """Return the chance that each voter outside the core votes, before decay.
 
     Parameters
     ----------
     power
-        Votes that each agent of one run can cast, int64 `(agents,)`.
+        Votes that each agent can cast, int64 `(agents,)` or any other shape.
     base
         Log-odds of voting with one token's votes, without habit, on a proposal of no salience.
     stake_slope
@@ -166,14 +166,14 @@ def vote_probability(
     habit
         Log-odds added for having voted on the proposal before.
     voted_before
-        Who did, bool `(agents,)`.
+        Who did, bool, in the shape of `power`.
     salience_slope, salience
-        Log-odds added at salience 1, and the proposal's salience from 0 to 1.
+        Log-odds added at salience 1, and the proposal's salience from 0 to 1, which broadcasts to that shape.
 
     Returns
     -------
     numpy.ndarray
-        Probabilities `(agents,)`, 0 for those without votes.
+        Probabilities in that shape, 0 for those without votes.
 
     Examples
     --------
@@ -193,13 +193,13 @@ def turns_out(probability: Floats, draws: Floats, core: Flags, interest: Floats 
     Parameters
     ----------
     probability
-        As from `vote_probability`, `(agents,)`; who has no votes has 0.
+        As from `vote_probability`, `(agents,)` or any other shape; who has no votes has 0.
     draws
-        Uniforms `(agents,)`.
+        Uniforms in that shape.
     core
-        Who belongs to the core, `(agents,)`.
+        Who belongs to the core.
     interest
-        Part of the first day's interest that is left, 0 for a delegate that left, `(agents,)`.
+        Part of the first day's interest that is left, 0 for a delegate that left.
 
     Examples
     --------

@@ -1,9 +1,10 @@
 """Payouts: what the distributor owes to whom, and what recipients do with what they were paid.
 
-Rules decided here. Whoever moves money into the distributor credits the same integers here, so that the
-liability and each payee's lifetime total (the leaf of the payout tree) always grow together. Recipients who
-have costs in USD put a share of what they received into a withdrawal the next day, and sell on L1 what has
-arrived there.
+Rules decided here. Whoever moves money into the distributor credits the same integers here. The daily book is the
+liability alone, what each payee earned and has not claimed. What is read at the end of an epoch alone follows from it
+then: each payee's lifetime total (the leaf of the payout tree) is the liability and all claims, and income is what
+that total grew by. Recipients who have costs in USD put a share of what they received into a withdrawal the next day,
+and sell on L1 what has arrived there.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.kernels import orders, shares
+from sim.kernels.apportion import apportion
 from sim.picks import Picks
 
 if TYPE_CHECKING:
     from sim.world import World
 
 Int = NDArray[np.int64]
+
+PAYEES = ("contributors", "builders")
+"""Classes that the distributor pays."""
 
 
 def credit(world: World, agent_class: str, amounts: Int) -> None:
@@ -34,12 +39,60 @@ def credit(world: World, agent_class: str, amounts: Int) -> None:
     amounts
         Gwei per agent of the class, int64 (runs, agents), 0 or more.
     """
-    if not amounts.any():
-        return
-    books = (world.earned, world.usage.cumulative_earned, world.income)
-    shares.credit(amounts, world.layout.slice(agent_class).start, books)
-    if agent_class == "contributors":
-        world.usage.income_month += amounts
+    if amounts.any():
+        shares.credit(amounts, world.earned, world.layout.slice(agent_class).start)
+
+
+def pay_out(world: World, agent_class: str, amount: Int, weights: Int) -> Int:
+    """Divide an amount by largest remainder and book the parts as earned by a class, in one pass over memory.
+
+    Parameters
+    ----------
+    world
+        The world.
+    agent_class
+        Class of the payees.
+    amount
+        Gwei, int64 (runs,), 0 or more.
+    weights
+        int64 (runs, agents of the class), 0 or more.
+
+    Returns
+    -------
+    numpy.ndarray
+        What was paid, int64 (runs,): the amount, or 0 where nobody has a weight. The distributor must receive it in
+        this phase.
+    """
+    paid, first = np.array(amount, np.int64), world.layout.slice(agent_class).start
+    done = shares.pay(paid, weights, world.earned, first)
+    if done < len(paid):
+        parts = apportion(paid[done:], weights[done:])
+        shares.credit(parts, world.earned[done:], first)
+        paid[done:] = parts.sum(axis=1)
+    return paid
+
+
+def bring_forward(world: World) -> None:
+    """Carry what payees earned since this was last done into their lifetime totals and their income.
+
+    Parameters
+    ----------
+    world
+        The world; whoever reads those books brings them forward first, as often as it likes.
+    """
+    usage = world.usage
+    for name in PAYEES:
+        columns = world.layout.slice(name)
+        month = usage.income_month if name == "contributors" else usage.income_month[:, :0]
+        shares.bring_forward(
+            world.earned,
+            usage.claimed,
+            usage.cumulative_earned,
+            world.income,
+            month,
+            columns.start,
+            columns.stop,
+        )
 
 
 def plan_sale(world: World, agent_class: str, received: Int, share: float) -> None:

@@ -7,55 +7,68 @@ binds from the next day.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from models.governance import ProposalState, counted_votes, executable, quorum_reached, succeeded
 from models.inequality import nakamoto
-from models.turnout import BPS, UNDELEGATED, capture_votes
+from models.turnout import BPS, capture_votes
 from models.units import GWEI_PER_OPEN
-from sim.governance.desk import EXECUTE, QUEUE, Desk, places
+from sim.governance.desk import EXECUTE, QUEUE, Desk, Places, among, places
 from sim.governance.submission import actions_of
+from sim.governance.voters import of_rolls
 from sim.governance_gateway import GatewayError, check_day
 from sim.governed_columns import OFF
-from sim.kernels import sums as sum_kernels
-from sim.states.governance import SCENARIO, Change, Roll
+from sim.kernels import votes as vote_kernels
+from sim.states.governance import Change
 
 Int = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 def close(desk: Desk) -> None:
     """Count every proposal whose deadline has passed; queue those that passed."""
     proposals, now = desk.state.proposals, desk.now(QUEUE)
-    is_running = (proposals.state == ProposalState.PENDING) | (proposals.state == ProposalState.ACTIVE)
-    for row, slot in places(is_running & (proposals.deadline < now)):
-        reached, passed = _count(desk, row, slot)
-        _confirm(desk, row, slot, passed)
-        _write_figures(desk, row, slot, desk.state.rolls.pop((row, slot)), reached, passed)
-        if passed:
-            _queue(desk, row, slot)
+    running = places((proposals.state == ProposalState.PENDING) | (proposals.state == ProposalState.ACTIVE))
+    rows, slots = at = among(running, proposals.deadline[running] < now)
+    if not rows.size:
+        return
+    reached, passed = _count(desk, at)
+    eta = now + desk.rule("timelock", rows)
+    _confirm(desk, at, passed, eta)
+    _write_figures(desk, at, reached, passed)
+    proposals.state[at] = np.where(passed, ProposalState.QUEUED, ProposalState.DEFEATED)
+    proposals.eta[at] = np.where(passed, eta, 0)
+    desk.did("queue", rows[passed], proposals.proposer[at][passed])
+    told = (values.tolist() for values in (rows, slots, eta, reached, passed))
+    for row, slot, earliest, has_quorum, is_queued in zip(*told, strict=True):
+        topic = desk.topic(row, slot)
+        if is_queued:
+            desk.tell(row, slot, topic, "queued", timestamp=now, eta=earliest)
         else:
-            proposals.state[row, slot] = ProposalState.DEFEATED
-            desk.tell(
-                row, slot, desk.topic(row, slot), "defeated", timestamp=now, quorum_reached=int(reached)
-            )
+            desk.tell(row, slot, topic, "defeated", timestamp=now, quorum_reached=int(has_quorum))
 
 
 def execute(desk: Desk) -> None:
     """Execute every queued proposal whose timelock has run out."""
-    proposals, now = desk.state.proposals, desk.now(EXECUTE)
-    due = (proposals.state == ProposalState.QUEUED) & executable(now, proposals.eta)
-    for row, slot in places(due):
-        proposals.state[row, slot] = ProposalState.EXECUTED
-        proposals.executed[row, slot] = now
-        changes = actions_of(desk, desk.topic(row, slot))
-        gateway = desk.gateway_of(row)
+    proposals, now, day = desk.state.proposals, desk.now(EXECUTE), desk.world.day
+    queued = places(proposals.state == ProposalState.QUEUED)
+    rows, slots = at = among(queued, executable(now, proposals.eta[queued]))
+    if not rows.size:
+        return
+    proposals.state[at] = ProposalState.EXECUTED
+    proposals.executed[at] = now
+    desk.did("execute", rows, proposals.proposer[at])
+    for row, slot in zip(rows.tolist(), slots.tolist(), strict=True):
+        topic, gateway = desk.topic(row, slot), desk.gateway_of(row)
+        changes = actions_of(desk, topic)
         if gateway is not None:
             changes = tuple((done.path, done.new) for done in gateway.execute(slot, now))
-        day = desk.world.day
         desk.state.pending += [Change(day, row, slot, path, values) for path, values in changes]
-        desk.did("execute", row, int(proposals.proposer[row, slot]))
-        desk.tell(row, slot, desk.topic(row, slot), "executed", timestamp=now, changes=len(changes))
+        desk.tell(row, slot, topic, "executed", timestamp=now, changes=len(changes))
 
 
 def bind(desk: Desk) -> None:
@@ -76,9 +89,7 @@ def update_figures(desk: Desk) -> None:
     """Bring the daily figures up to date: delegated GOPEN and what a capture would cost."""
     state, world = desk.state, desk.world
     delegated = np.empty(world.count, np.int64)
-    sum_kernels.rows_where_not(
-        world.agent_balance("wrapped"), state.delegate_to, np.int32(UNDELEGATED), delegated
-    )
+    vote_kernels.delegated(world.agent_balance("wrapped"), state.delegations.is_owner, delegated)
     state.gopen_delegated_gwei = delegated
     quorum = world.governed.read("governance.quorum")
     is_set = quorum != OFF
@@ -87,71 +98,59 @@ def update_figures(desk: Desk) -> None:
     state.cost_to_capture_usd = np.where(votes > 0, usd, np.nan)
 
 
-def _count(desk: Desk, row: int, slot: int) -> tuple[bool, bool]:
-    """Return whether a proposal reached its quorum, and whether it passed."""
+def _votes(desk: Desk, at: Places) -> tuple[Int, Int, Int]:
+    """Return the votes for, against and abstaining of some proposals, gwei (places,)."""
+    proposals = desk.state.proposals
+    return proposals.for_votes[at], proposals.against_votes[at], proposals.abstain_votes[at]
+
+
+def _count(desk: Desk, at: Places) -> tuple[Flags, Flags]:
+    """Return which proposals reached their quorum, and which passed."""
     proposals, scenario = desk.state.proposals, desk.economy.scenario
-    votes = (proposals.for_votes, proposals.against_votes, proposals.abstain_votes)
-    for_, against, abstain = (v[row, slot : slot + 1] for v in votes)
+    for_, against, abstain = _votes(desk, at)
     counted = counted_votes(for_, against, abstain, scenario.governance.quorum.counts)
-    supply, numerator = proposals.supply[row, slot], proposals.quorum_bps[row, slot]
-    reached = bool(quorum_reached(counted, supply, numerator, BPS)[0])
-    passed = reached and bool(succeeded(for_, against)[0])
-    proposal = scenario.proposal
-    if desk.topic(row, slot) == SCENARIO and proposal is not None and proposal.votes.force != "none":
-        passed = proposal.votes.force == "pass"
+    reached = quorum_reached(counted, proposals.supply[at], proposals.quorum_bps[at], BPS)
+    passed = reached & succeeded(for_, against)
+    if scenario.proposal is not None and scenario.proposal.votes.force != "none":
+        passed = np.where(desk.is_own(at), scenario.proposal.votes.force == "pass", passed)
     return reached, passed
 
 
-def _confirm(desk: Desk, row: int, slot: int, passed: bool) -> None:
-    """Compare the ledger's count with the witness run's governor."""
-    gateway = desk.gateway_of(row)
-    if gateway is None:
-        return
-    proposals, outcome = desk.state.proposals, gateway.close(slot, desk.now(QUEUE))
-    theirs = (outcome.for_votes, outcome.against_votes, outcome.abstain_votes)
-    votes = (proposals.for_votes, proposals.against_votes, proposals.abstain_votes)
-    ours = tuple(int(v[row, slot]) for v in votes)
-    expected = ProposalState.SUCCEEDED if passed else ProposalState.DEFEATED
-    if theirs != ours or outcome.state is not expected:
-        raise GatewayError(
-            f"proposal {slot}, day {desk.world.day}: the governor counts {theirs} gwei for, against, abstain "
-            f"and says {outcome.state.name}; the ledger counts {ours} and says {expected.name}"
-        )
+def _confirm(desk: Desk, at: Places, passed: Flags, eta: Int) -> None:
+    """Compare the ledger's counts with the witness run's governor, and let it queue what passed."""
+    now, votes = desk.now(QUEUE), _votes(desk, at)
+    for gateway, i, slot in desk.witnessed(at):
+        outcome, ours = gateway.close(slot, now), tuple(int(v[i]) for v in votes)
+        theirs = (outcome.for_votes, outcome.against_votes, outcome.abstain_votes)
+        expected = ProposalState.SUCCEEDED if passed[i] else ProposalState.DEFEATED
+        if theirs != ours or outcome.state is not expected:
+            raise GatewayError(
+                f"proposal {slot}, day {desk.world.day}: the governor counts {theirs} gwei for, against, "
+                f"abstain and says {outcome.state.name}; the ledger counts {ours} and says {expected.name}"
+            )
+        if passed[i]:
+            check_day("execution", gateway.queue(slot, now, int(eta[i]) - now), int(eta[i]))
 
 
-def _queue(desk: Desk, row: int, slot: int) -> None:
-    proposals, now, timelock = desk.state.proposals, desk.now(QUEUE), desk.rule("timelock", row)
-    gateway = desk.gateway_of(row)
-    eta = now + timelock
-    if gateway is not None:
-        check_day("execution", gateway.queue(slot, now, timelock), eta)
-    proposals.state[row, slot] = ProposalState.QUEUED
-    proposals.eta[row, slot] = eta
-    desk.did("queue", row, int(proposals.proposer[row, slot]))
-    desk.tell(row, slot, desk.topic(row, slot), "queued", timestamp=now, eta=eta)
+def _write_figures(desk: Desk, at: Places, reached: Flags, passed: Flags) -> None:
+    """Keep what the votes showed; of two votes of a run that close on one day the later one is the last."""
+    proposals, last, rows = desk.state.proposals, desk.state.last, at[0]
+    rolls = [desk.state.rolls.pop(place) for place in zip(*(v.tolist() for v in at), strict=True)]
+    _, power, way = of_rolls(rolls)
+    votes, counts = _votes(desk, at), desk.economy.scenario.governance.quorum.counts
+    cast, supply = votes[0] + votes[1] + votes[2], proposals.supply[at].tolist()
+    needed = [held * bps / BPS for held, bps in zip(supply, proposals.quorum_bps[at].tolist(), strict=True)]
+    last.turnout_gopen[rows] = _over(cast.tolist(), supply)
+    last.turnout_delegated[rows] = _over(cast.tolist(), power.sum(axis=1).tolist())
+    last.turnout_circulating[rows] = _over(cast.tolist(), [roll.circulating_gwei for roll in rolls])
+    last.quorum_margin[rows] = np.subtract(_over(counted_votes(*votes, counts).tolist(), needed), 1)
+    last.small_votes_share[rows] = _over([roll.small_gwei for roll in rolls], cast.tolist())
+    last.nakamoto_votes[rows] = nakamoto(np.where(way >= 0, power, 0))
+    last.votes_cast[rows] = cast
+    for counter, happened in ((last.held, True), (last.reached, reached), (last.passed, passed)):
+        np.add.at(counter, rows, happened)
 
 
-def _write_figures(desk: Desk, row: int, slot: int, roll: Roll, reached: bool, passed: bool) -> None:
-    """Keep what the vote showed."""
-    proposals, last = desk.state.proposals, desk.state.last
-    votes = (proposals.for_votes, proposals.against_votes, proposals.abstain_votes)
-    for_, against, abstain = (v[row, slot : slot + 1] for v in votes)
-    cast = int(for_[0] + against[0] + abstain[0])
-    supply = int(proposals.supply[row, slot])
-    counted = counted_votes(for_, against, abstain, desk.economy.scenario.governance.quorum.counts)
-    last.turnout_gopen[row] = _over(cast, supply)
-    last.turnout_delegated[row] = _over(cast, int(roll.power.sum()))
-    last.turnout_circulating[row] = _over(cast, roll.circulating_gwei)
-    needed = supply * int(proposals.quorum_bps[row, slot]) / BPS
-    last.quorum_margin[row] = _over(int(counted[0]), needed) - 1
-    last.small_votes_share[row] = _over(roll.small_gwei, cast) if cast else np.nan
-    cast_by = roll.power[roll.support >= 0]
-    last.nakamoto_votes[row] = nakamoto(cast_by[None, :])[0] if cast_by.size else 0
-    last.votes_cast[row] = cast
-    last.held[row] += 1
-    last.reached[row] += reached
-    last.passed[row] += passed
-
-
-def _over(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
+def _over(parts: Sequence[float], wholes: Sequence[float]) -> list[float]:
+    """Return quotients, NaN over 0; Python divides integers beyond 2^53 exactly before it rounds."""
+    return [part / whole if whole else math.nan for part, whole in zip(parts, wholes, strict=True)]

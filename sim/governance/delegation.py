@@ -17,6 +17,7 @@ from models.turnout import SELF, UNDELEGATED, delegate_choice, leaves_on
 from sim import draws
 from sim.accounts import INSTITUTIONS
 from sim.draws import Decision
+from sim.states.governance import Delegations
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -30,17 +31,21 @@ ALWAYS_LARGE = ("investors", "team", "delegates")
 def begin(world: World, economy: Economy) -> None:
     """Draw the delegations, the core of voters and the delegates' last days into ``world.governance``."""
     state = world.governance
+    delegate_to = np.full(state.core.shape, UNDELEGATED, np.int32)
+    small = np.zeros(state.core.shape, bool)
     for name, count in world.layout.counts:
         if not count or name in INSTITUTIONS:
             continue
         columns = world.layout.slice(name)
         large = _large(world, economy, name)
-        state.delegate_to[:, columns] = _delegate_to(world, economy, name, large)
+        delegate_to[:, columns] = _delegate_to(world, economy, name, large)
         state.core[:, columns] = _uniform(world, economy, Decision.TRAIT_CORE_VOTER, name) < float(
             economy.scenario.governance.turnout.core.value
         )
         if name in ("holders", "contributors"):
-            state.small[:, columns] = ~large
+            small[:, columns] = ~large
+    first = world.layout.slice("delegates").start
+    state.delegations = Delegations.of(delegate_to, small, first)
     gone = _uniform(world, economy, Decision.DELEGATE_ATTRITION, "delegates")
     state.leaves_on[:] = leaves_on(gone, float(economy.scenario.agents.delegates.attrition.value))
 

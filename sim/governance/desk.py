@@ -8,8 +8,10 @@ the day's wraps.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,12 +32,24 @@ Int = NDArray[np.int64]
 PROPOSE, VOTE, QUEUE, EXECUTE = 0, 1, 2, 3
 """Steps of a day, in seconds after noon."""
 RULES = ("delay", "period", "timelock", "quorum", "threshold")
+Places = tuple[Int, Int]
+"""Row and slot of some proposals, int64 (places,) each, which together index arrays (runs, slots)."""
 
 
-def places(mask: NDArray[np.bool_]) -> list[list[int]]:
-    """Return (row, slot) of the proposals of a mask (runs, slots); most steps of most days have none."""
-    found: list[list[int]] = np.argwhere(mask).tolist() if mask.any() else []
-    return found
+def places(mask: NDArray[np.bool_]) -> Places:
+    """Return the places of the proposals of a mask (runs, slots), run after run."""
+    rows, slots = np.divmod(np.flatnonzero(mask), mask.shape[1])
+    return rows, slots
+
+
+def among(at: Places, chosen: NDArray[np.bool_]) -> Places:
+    """Return those of some places that are chosen, bool (places,)."""
+    return at[0][chosen], at[1][chosen]
+
+
+@cache
+def _first_noon(start: date) -> int:
+    return int(datetime.combine(start, time(12), UTC).timestamp())
 
 
 @dataclass(slots=True)
@@ -49,13 +63,13 @@ class Desk:
     gateway
         Governor of the witness run's row, or None.
     actions
-        Action of the gas table -> row -> who did it today (columns), each time that it was done.
+        Action of the gas table -> who did it today, flat indices into (runs, agents), each time that it was done.
     """
 
     world: World
     economy: Economy
     gateway: GovernanceGateway | None = None
-    actions: dict[str, dict[int, list[Int]]] = field(default_factory=dict)
+    actions: dict[str, list[Int]] = field(default_factory=dict)
 
     @property
     def state(self) -> GovernanceState:
@@ -64,16 +78,15 @@ class Desk:
 
     def noon(self, day: int) -> int:
         """Return the unix second of a day's noon."""
-        start = datetime.combine(self.economy.scenario.start, time(12), UTC)
-        return int(start.timestamp()) + day * SECONDS_PER_DAY
+        return _first_noon(self.economy.scenario.start) + day * SECONDS_PER_DAY
 
     def now(self, step: int) -> int:
         """Return the timestamp of a step of today."""
         return self.noon(self.world.day) + step
 
-    def rule(self, name: str, row: int) -> int:
-        """Return a rule in force for a run: seconds, basis points or gwei."""
-        return int(self.world.governed.read(f"governance.{name}")[row])
+    def rule(self, name: str, rows: Int) -> Int:
+        """Return a rule in force in some runs: seconds, basis points or gwei."""
+        return self.world.governed.read(f"governance.{name}")[rows]
 
     def open_rows(self) -> NDArray[np.bool_]:
         """Return in which runs every rule of governance has begun, bool (runs,)."""
@@ -84,9 +97,20 @@ class Desk:
         """Return the governor that decides for a run, or None where the formulas do."""
         return self.gateway if row == self.world.journal.witness_row else None
 
+    def witnessed(self, at: Places) -> Iterator[tuple[GovernanceGateway, int, int]]:
+        """Yield the governor, the index among the places, and the slot, where a governor decides."""
+        if self.gateway is None:
+            return
+        for index in np.flatnonzero(at[0] == self.world.journal.witness_row).tolist():
+            yield self.gateway, index, int(at[1][index])
+
     def topic(self, row: int, slot: int) -> int:
         """Return the topic of a proposal."""
         return int(self.state.proposals.topic[row, slot])
+
+    def is_own(self, at: Places) -> NDArray[np.bool_]:
+        """Return which proposals are the scenario's own, bool (places,)."""
+        return np.asarray(self.state.proposals.topic[at] == SCENARIO)
 
     def title(self, topic: int) -> str:
         """Return the title of a proposal."""
@@ -106,20 +130,12 @@ class Desk:
         run, text = int(self.world.runs[row]), json.dumps({"proposal": slot} | detail)
         self.state.events.append(Event(run, self.world.day, kind, slot, self.title(topic), text))
 
-    def did(self, action: str, row: int, agents: Int | int) -> None:
-        """Note that agents (columns) of a run took an action that costs gas."""
-        self.actions.setdefault(action, {}).setdefault(row, []).append(np.atleast_1d(agents))
+    def did(self, action: str, rows: Int, columns: Int) -> None:
+        """Note that an agent of each of some rows took an action that costs gas."""
+        self.actions.setdefault(action, []).append(rows * self.world.layout.agents + columns)
 
     def charge_gas(self) -> None:
         """Charge the gas of everything that was done today."""
-        for action, rows in self.actions.items():
-            where, count = [], []
-            for row, agents in rows.items():
-                who, times = (agents[0], np.ones(len(agents[0]), np.int64))
-                if len(agents) > 1:
-                    who, times = np.unique(np.concatenate(agents), return_counts=True)
-                where.append(row * self.world.layout.agents + who)
-                count.append(times)
-            gas.charge_some(
-                self.world, self.economy, "*", action, np.concatenate(where), np.concatenate(count)
-            )
+        for action, agents in self.actions.items():
+            who, times = np.unique(np.concatenate(agents), return_counts=True)
+            gas.charge_some(self.world, self.economy, "*", action, who, times)

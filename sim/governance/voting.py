@@ -16,19 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.governance import ProposalState
-from models.turnout import UNDELEGATED, in_favour, turns_out, vote_probability, yearly
+from models.turnout import in_favour, turns_out, vote_probability, yearly
 from models.units import SECONDS_PER_DAY
 from sim import draws
 from sim.accounts import WORLD_ACCOUNTS, Counted
 from sim.draws import Decision
-from sim.governance.desk import PROPOSE, VOTE, Desk, places
-from sim.governance.submission import power_of
+from sim.governance.desk import PROPOSE, VOTE, Desk, Places, among, places
+from sim.governance.voters import Voters, of_rolls
 from sim.governance_gateway import ABSTAIN, AGAINST, FOR, Ballot, Electorate, group_ballots
 from sim.kernels import votes as kernel
-from sim.picks import Picks
-from sim.states.governance import SCENARIO, Roll
+from sim.states.governance import Roll
 
 if TYPE_CHECKING:
+    from sim.scenario.proposal import Proposal
     from sim.world import Layout, World
 
 Int = NDArray[np.int64]
@@ -42,41 +42,52 @@ _CIRCULATING = [a.index for a in WORLD_ACCOUNTS if a.counted in (Counted.CIRCULA
 def take_snapshots(desk: Desk) -> None:
     """Read the roll of every proposal whose delay ends between this noon and the next."""
     proposals, noon = desk.state.proposals, desk.now(PROPOSE)
-    ends = (proposals.snapshot >= noon) & (proposals.snapshot < noon + SECONDS_PER_DAY)
-    for row, slot in places((proposals.state == ProposalState.PENDING) & ends):
-        wrapped = desk.world.agent_balance("wrapped")[row]
-        roll = _roll(desk, row, slot, wrapped)
-        desk.state.rolls[row, slot] = roll
-        proposals.supply[row, slot] = wrapped.sum()
-        proposals.quorum_bps[row, slot] = desk.rule("quorum", row)
-        gateway = desk.gateway_of(row)
-        if gateway is not None:
-            electorate = Electorate(int(wrapped.sum()), desk.rule("quorum", row), ballots(desk, roll))
-            gateway.snapshot(slot, int(proposals.snapshot[row, slot]), electorate)
+    pending = places(proposals.state == ProposalState.PENDING)
+    snapshot = proposals.snapshot[pending]
+    rows, slots = at = among(pending, (snapshot >= noon) & (snapshot < noon + SECONDS_PER_DAY))
+    if not rows.size:
+        return
+    voters = Voters.now(desk, rows)
+    rolls = _rolls(desk, at, voters)
+    desk.state.rolls.update(zip(zip(rows.tolist(), slots.tolist(), strict=True), rolls, strict=True))
+    proposals.supply[at] = desk.world.holding.gopen_supply[rows]
+    proposals.quorum_bps[at] = desk.rule("quorum", rows)
+    for gateway, i, slot in desk.witnessed(at):
+        place = rows[i], slot
+        supply, quorum = int(proposals.supply[place]), int(proposals.quorum_bps[place])
+        electorate = Electorate(supply, quorum, ballots(desk, rolls[i]))
+        gateway.snapshot(slot, int(proposals.snapshot[place]), electorate)
 
 
 def cast(desk: Desk) -> None:
     """Cast the votes of every proposal that is open for the first time."""
     proposals, now = desk.state.proposals, desk.now(VOTE)
-    is_open = (proposals.snapshot < now) & (now <= proposals.deadline)
-    for row, slot in places((proposals.state == ProposalState.PENDING) & is_open):
-        roll = desk.state.rolls[row, slot]
-        votes = roll.support >= 0
-        voters = np.flatnonzero(votes)
-        cast_by, way = roll.power[voters], roll.support[voters]
-        tally = {s: int(cast_by[way == s].sum()) for s in (AGAINST, FOR, ABSTAIN)}
-        proposals.for_votes[row, slot] = tally[FOR]
-        proposals.against_votes[row, slot] = tally[AGAINST]
-        proposals.abstain_votes[row, slot] = tally[ABSTAIN]
-        proposals.state[row, slot] = ProposalState.ACTIVE
-        desk.state.voted_last[row] = votes
-        desk.did("vote", row, voters)
-        gateway = desk.gateway_of(row)
-        if gateway is not None:
-            gateway.cast(slot, now, ballots(desk, roll))
+    pending = places(proposals.state == ProposalState.PENDING)
+    is_open = (proposals.snapshot[pending] < now) & (now <= proposals.deadline[pending])
+    rows, slots = at = among(pending, is_open)
+    if not rows.size:
+        return
+    rolls = [desk.state.rolls[place] for place in zip(rows.tolist(), slots.tolist(), strict=True)]
+    columns, power, way = of_rolls(rolls)
+    tally = {s: np.where(way == s, power, 0).sum(axis=1) for s in (AGAINST, FOR, ABSTAIN)}
+    proposals.for_votes[at] = tally[FOR]
+    proposals.against_votes[at] = tally[AGAINST]
+    proposals.abstain_votes[at] = tally[ABSTAIN]
+    proposals.state[at] = ProposalState.ACTIVE
+    for row, roll in zip(rows.tolist(), rolls, strict=True):
+        desk.state.voted_last[row] = False
+        desk.state.voted_last[row, roll.columns[roll.support >= 0]] = True
+    votes = (power > 0) & (way >= 0)
+    of, voter = np.nonzero(votes)
+    desk.did("vote", rows[of], columns[of, voter])
+    for gateway, i, slot in desk.witnessed(at):
+        gateway.cast(slot, now, ballots(desk, rolls[i]))
+    counts = (votes.sum(axis=1), tally[FOR], tally[AGAINST], tally[ABSTAIN])
+    told = (values.tolist() for values in (rows, slots, *counts))
+    for row, slot, voters, for_, against, abstain in zip(*told, strict=True):
         desk.tell(
-            row, slot, desk.topic(row, slot), "voted", timestamp=now, voters=len(voters),
-            for_gwei=tally[FOR], against_gwei=tally[AGAINST], abstain_gwei=tally[ABSTAIN],
+            row, slot, desk.topic(row, slot), "voted", timestamp=now, voters=voters,
+            for_gwei=for_, against_gwei=against, abstain_gwei=abstain,
         )  # fmt: skip
 
 
@@ -84,33 +95,34 @@ def ballots(desk: Desk, roll: Roll) -> tuple[Ballot, ...]:
     """Return the votes of a roll as ballots, large voters one by one."""
     cutoff = int(desk.economy.scenario.chain.vote_cutoff.value)
     voters = []
-    for column in np.flatnonzero(roll.power > 0).tolist():
+    each = (roll.columns.tolist(), roll.power.tolist(), roll.support.tolist())
+    for column, power, support in zip(*each, strict=True):
         name, index = desk.label(column).split("/")
-        support = int(roll.support[column])
-        voters.append((name, int(index), int(roll.power[column]), support if support >= 0 else None))
+        voters.append((name, int(index), power, support if support >= 0 else None))
     return group_ballots(voters, cutoff)
 
 
-def _roll(desk: Desk, row: int, slot: int, wrapped: Int) -> Roll:
-    power, state = power_of(desk, row), desk.state
-    able = Picks.of(power[None, :]).where
-    turnout, direction = _draws(desk, row, slot, able)
-    voters = _turns_out(desk, row, slot, power, able, turnout)
-    support = np.full(power.shape, -1, np.int8)
-    support[able[voters]] = _direction(desk, row, slot, wrapped, power, able, direction)[voters]
-    first = desk.world.layout.slice("delegates").start
-    small = kernel.of_owners(wrapped, state.small[row], state.delegate_to[row], first, support >= 0)
-    return Roll(power, support, int(small), _circulating(desk.world, row))
+def _rolls(desk: Desk, at: Places, voters: Voters) -> list[Roll]:
+    """Return what the voters of each proposal will do."""
+    turnout, direction = _draws(desk, at, voters)
+    votes = _turns_out(desk, at, voters, turnout)
+    support = np.where(votes, _direction(desk, at, voters, direction), np.int8(-1))
+    small = np.where(votes, voters.of_small, 0).sum(axis=1)
+    each = (small.tolist(), _circulating(desk.world, at[0]).tolist(), voters.counts.tolist())
+    return [
+        Roll(voters.columns[i, :n], voters.power[i, :n], support[i, :n], small_votes, circulating)
+        for i, (small_votes, circulating, n) in enumerate(zip(*each, strict=True))
+    ]
 
 
-def _draws(desk: Desk, row: int, slot: int, able: Int) -> tuple[Float, Float]:
-    """Return the uniforms for turnout and direction of those who can vote; the proposal's day is the key."""
-    world, day = desk.world, int(desk.state.proposals.submitted_day[row, slot])
-    stream, u64 = Decision.VOTE_TURNOUT.value[0], np.uint64
-    turnout, direction = np.empty(able.size), np.empty(able.size)
-    agents = _agent_words(world.layout)[able]
+def _draws(desk: Desk, at: Places, voters: Voters) -> tuple[Float, Float]:
+    """Return the uniforms for turnout and direction, (places, voters); the day of the proposal is the key."""
+    world, u64 = desk.world, np.uint64
+    runs, days = world.runs[at[0]], desk.state.proposals.submitted_day[at]
+    stream, agents = Decision.VOTE_TURNOUT.value[0], _agent_words(world.layout)[voters.columns]
+    turnout, direction = np.empty(agents.shape), np.empty(agents.shape)
     kernel.draw(
-        u64(desk.economy.seed), u64(stream), u64(world.runs[row]), u64(day), agents, turnout, direction
+        u64(desk.economy.seed), u64(stream), runs.astype(u64), days.astype(u64), agents, turnout, direction
     )
     return turnout, direction
 
@@ -123,61 +135,70 @@ def _agent_words(layout: Layout) -> NDArray[np.uint64]:
     )
 
 
-def _turns_out(desk: Desk, row: int, slot: int, power: Int, able: Int, draw: Float) -> Flags:
-    """Return which of those who can vote do, bool (able,)."""
+def _turns_out(desk: Desk, at: Places, voters: Voters, draw: Float) -> Flags:
+    """Return which voters vote, bool (places, voters)."""
     state, economy = desk.state, desk.economy
     terms = economy.scenario.governance.turnout
     proposal = economy.scenario.proposal
-    is_own = desk.topic(row, slot) == SCENARIO
+    salience = float(proposal.salience) if proposal is not None else 0.0
+    run = at[0][:, None]
     chance = vote_probability(
-        power[able], base=float(terms.base.value), stake_slope=float(terms.stake_slope.value),
-        habit=float(terms.habit.value), voted_before=state.voted_last[row, able],
+        voters.power, base=float(terms.base.value), stake_slope=float(terms.stake_slope.value),
+        habit=float(terms.habit.value), voted_before=state.voted_last[run, voters.columns],
         salience_slope=float(terms.salience_slope.value),
-        salience=float(proposal.salience) if is_own and proposal is not None else 0.0,
+        salience=np.where(desk.is_own(at), salience, 0.0)[:, None],
     )  # fmt: skip
-    interest = np.full(able.shape, yearly(float(terms.decay.value), desk.world.day))
-    core = state.core[row, able]
-    columns = desk.world.layout.slice("delegates")
-    present = state.active_delegates(desk.world.day)[row]
-    of_delegates = (able >= columns.start) & (able < columns.stop)
-    delegates = able[of_delegates] - columns.start
-    interest[of_delegates] = np.where(core[of_delegates], 1.0, present[delegates])
-    return turns_out(chance, draw, core, interest)
+    core = state.core[run, voters.columns]
+    return turns_out(chance, draw, core, _interest(desk, at[0], voters.columns, core))
 
 
-def _direction(
-    desk: Desk, row: int, slot: int, wrapped: Int, power: Int, able: Int, draw: Float
-) -> NDArray[np.int8]:
-    """Return which way each of those who can vote does so if it votes, int8 (able,)."""
-    proposals, proposal = desk.state.proposals, desk.economy.scenario.proposal
-    if desk.topic(row, slot) != SCENARIO or proposal is None:
-        follows = draw < float(desk.economy.scenario.governance.routine.consensus.value)
-        return np.where(follows == bool(proposals.tendency[row, slot]), FOR, AGAINST).astype(np.int8)
-    payoff = _payoff(desk, row, wrapped, power, proposal.votes.payoffs)[able]
-    for_it = in_favour(payoff, float(proposal.votes.direction.noise), draw)
-    support = np.where(for_it, FOR, AGAINST).astype(np.int8)
-    for name, choice in proposal.votes.stated.items():
-        columns = desk.world.layout.slice(name)
-        support[(able >= columns.start) & (able < columns.stop)] = _STATED[choice]
+def _interest(desk: Desk, rows: Int, columns: Int, core: Flags) -> Float:
+    """Return what is left of the voters' interest: a delegate's is whole until it leaves, (places, voters)."""
+    decay = float(desk.economy.scenario.governance.turnout.decay.value)
+    interest = np.full(columns.shape, yearly(decay, desk.world.day))
+    delegates = desk.world.layout.slice("delegates")
+    of, voter = np.nonzero((columns >= delegates.start) & (columns < delegates.stop))
+    is_there = desk.state.leaves_on[rows[of], columns[of, voter] - delegates.start] > desk.world.day
+    interest[of, voter] = np.where(core[of, voter], 1.0, is_there)
+    return interest
+
+
+def _direction(desk: Desk, at: Places, voters: Voters, draw: Float) -> NDArray[np.int8]:
+    """Return which way each voter votes if it does, int8 (places, voters)."""
+    follows = draw < float(desk.economy.scenario.governance.routine.consensus.value)
+    tendency = desk.state.proposals.tendency[at] != 0
+    support = np.where(follows == tendency[:, None], FOR, AGAINST).astype(np.int8)
+    proposal = desk.economy.scenario.proposal
+    if proposal is not None:
+        for i in np.flatnonzero(desk.is_own(at)).tolist():
+            support[i] = _own_way(desk, proposal, at[0][i], voters.columns[i], voters.power[i], draw[i])
     return support
 
 
-def _payoff(desk: Desk, row: int, wrapped: Int, power: Int, payoffs: dict[str, float]) -> Float:
-    """Return the payoff, in percent, of the tokens that each voter represents, (agents,)."""
-    own = np.zeros(power.shape)
+def _own_way(
+    desk: Desk, proposal: Proposal, row: int, columns: Int, power: Int, draw: Float
+) -> NDArray[np.int8]:
+    """Return which way a run's voters vote on the scenario's proposal, int8 (voters,)."""
+    payoff = _represented(desk, row, proposal.votes.payoffs)[columns] / np.maximum(power, 1)
+    for_it = in_favour(payoff, float(proposal.votes.direction.noise), draw)
+    support = np.where(for_it, FOR, AGAINST).astype(np.int8)
+    for name, choice in proposal.votes.stated.items():
+        own = desk.world.layout.slice(name)
+        support[(columns >= own.start) & (columns < own.stop)] = _STATED[choice]
+    return support
+
+
+def _represented(desk: Desk, row: int, payoffs: dict[str, float]) -> Float:
+    """Return the sum of tokens times their owner's payoff, in percent, that each agent votes with, (agents,)."""
+    own = np.zeros(desk.world.layout.agents)
     for name, percent in payoffs.items():
         own[desk.world.layout.slice(name)] = percent
-    weighted = np.where(desk.state.delegate_to[row] == UNDELEGATED, 0.0, own * wrapped)
-    total = np.bincount(_representative(desk, row), weights=weighted, minlength=len(power))
-    return np.asarray(total / np.maximum(power, 1))
+    owner, voter = desk.state.delegations.of_run(row)
+    weighted = own[owner] * desk.world.agent_balance("wrapped")[row, owner]
+    return np.asarray(np.bincount(voter, weights=weighted, minlength=own.size), np.float64)
 
 
-def _representative(desk: Desk, row: int) -> Int:
-    """Return the column that votes with each agent's tokens; its own where nobody does."""
-    to = desk.state.delegate_to[row].astype(np.int64)
-    return np.where(to >= 0, desk.world.layout.slice("delegates").start + to, np.arange(len(to)))
-
-
-def _circulating(world: World, row: int) -> int:
-    """Return the circulating supply of a run by the books, which are the balances or the day fails."""
-    return int(world.balances[row, _CIRCULATING].sum()) + int(world.expected_agent[row].sum())
+def _circulating(world: World, rows: Int) -> Int:
+    """Return the circulating supply of runs by the books, which are the balances or the day fails, (places,)."""
+    of_world = world.balances[rows[:, None], _CIRCULATING].sum(axis=1)
+    return np.asarray(of_world + world.expected_agent[rows].sum(axis=1))

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from sim.kernels.apportion import floor_share
+from sim.kernels.tiles import TILE, of_tile
 
 _NONE = np.int64(0)
 _PER = np.int64(1_000_000)
@@ -73,20 +74,34 @@ def _split(bills, rule, model, contributors, sums):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
+def _sum_up(owner, kind, model, contributors, by_builder, by_class):  # type: ignore[no-untyped-def]
+    """Add a tile's parts of models by builder and of contributors by class of query."""
+    for k in range(by_class.size):
+        total = _NONE
+        for i in range(kind.size):
+            total += contributors[i] if kind[i] == k else _NONE
+        by_class[k] += total
+    for i in range(kind.size):
+        by_builder[np.uint64(owner[i])] += model[i]
+
+
+@njit(cache=True, nogil=True)
 def bill_all(  # type: ignore[no-untyped-def]
-    tokens_in, tokens_out, credit, first, paid, query_class, owner, shares, rates, access, level, rules,
+    users, listed, tokens_in, tokens_out, owner, credit, first, paid, query_class, shares, rates, access, level, rules,
     bills, counts, fees, sums, by_builder, by_class,
 ):  # fmt: skip
     """Bill every user, and sum the parts of all bills.
 
     Parameters
     ----------
-    tokens_in, tokens_out
-        Tokens asked for, int64 (runs, users).
+    users, listed
+        Lists of the runs' users, uint32 (runs, users), and their lengths, int64 (runs,).
+    tokens_in, tokens_out, owner
+        Tokens asked for, int64, and builder of the model, int32, in the order of the lists; (runs, users).
     credit, first
         Prepaid gwei, int64 (runs, all agents), and the column of the first user.
-    paid, query_class, owner
-        Who pays for access, uint32, class of queries, int16, and builder of the model, int32; (runs, users).
+    paid, query_class
+        Who pays for access, uint32, and class of queries, int16; (runs, users).
     shares
         Served parts of tokens in and out, float64 (2, runs).
     rates
@@ -100,7 +115,7 @@ def bill_all(  # type: ignore[no-untyped-def]
     counts, fees
         Bills and token fees of each run, int64 (runs,), written.
     sums
-        Parts of platform, burn and stakers, int64 (3, runs), written.
+        Parts of platform, burn and stakers, int64 (3, runs), zeros, written.
     by_builder, by_class
         Model parts by builder and contributors' parts by class of query, int64 (runs, builders) and (runs, classes),
         zeros, written.
@@ -110,23 +125,35 @@ def bill_all(  # type: ignore[no-untyped-def]
     bool
         Whether every bill was small enough to be split exactly; if not, nothing that was written holds.
     """
-    users = bills.shape[1]
-    model, contributors, parts = np.empty(users, np.int64), np.empty(users, np.int64), np.empty(3, np.int64)
-    for r in range(bills.shape[0]):
-        counts[r], fees[r], exact = _charge(
-            tokens_in[r], tokens_out[r], credit[r, first : first + users], paid[r], shares[:, r], rates[:, r],
-            access[r], level[r], bills[r],
-        )  # fmt: skip
-        if not exact:
-            return False
-        _split(bills[r], rules[:, r], model, contributors, parts)
-        sums[:, r] = parts
-        for k in range(by_class.shape[1]):
-            total = _NONE
-            for u in range(users):
-                total += contributors[u] if query_class[r, u] == k else _NONE
-            by_class[r, k] = total
-        for u in range(users):
-            if model[u]:
-                by_builder[r, owner[r, u]] += model[u]
+    own = slice(first, first + users.shape[1])
+    held, room, parts = np.empty(TILE, np.int64), np.empty(TILE, np.int64), np.empty(3, np.int64)
+    model, contributors = np.empty(TILE, np.int64), np.empty(TILE, np.int64)
+    pays, kind = np.empty(TILE, paid.dtype), np.empty(TILE, query_class.dtype)
+    for r in range(users.shape[0]):
+        count, charged, row = _NONE, _NONE, bills[r]
+        if listed[r] < row.size:
+            row[:] = 0
+        for begin in range(0, listed[r], TILE):
+            end = min(begin + TILE, listed[r])
+            some = users[r, begin:end]
+            bill = row[begin:end] if listed[r] == row.size else room[: some.size]
+            billed, fee, exact = _charge(
+                tokens_in[r, begin:end], tokens_out[r, begin:end], of_tile(some, credit[r, own], held),
+                of_tile(some, paid[r], pays), shares[:, r], rates[:, r], access[r], level[r], bill,
+            )  # fmt: skip
+            if not exact:
+                return False
+            count += billed
+            charged += fee
+            if listed[r] < row.size:
+                for i in range(some.size):
+                    row[some[i]] = bill[i]
+            _split(bill, rules[:, r], model, contributors, parts)
+            for k in range(3):
+                sums[k, r] += parts[k]
+            _sum_up(
+                owner[r, begin:end], of_tile(some, query_class[r], kind), model, contributors, by_builder[r],
+                by_class[r],
+            )  # fmt: skip
+        counts[r], fees[r] = count, charged
     return True

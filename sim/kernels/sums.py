@@ -77,25 +77,3 @@ def rows(amounts, totals):  # type: ignore[no-untyped-def]
         for a in range(row.size):
             total += row[a]
         totals[r] = total
-
-
-@njit(cache=True, nogil=True)
-def rows_where_not(amounts, marks, mark, totals):  # type: ignore[no-untyped-def]
-    """Sum of the elements of each row whose mark is not `mark`.
-
-    Parameters
-    ----------
-    amounts
-        int64 (runs, agents).
-    marks
-        int32 (runs, agents).
-    mark
-        int32.
-    totals
-        int64 (runs,), written.
-    """
-    for r in range(amounts.shape[0]):
-        row, own, total = amounts[r], marks[r], np.int64(0)
-        for a in range(row.size):
-            total += row[a] if own[a] != mark else 0
-        totals[r] = total

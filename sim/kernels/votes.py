@@ -1,7 +1,7 @@
-"""Votes: who can cast how many, and the draws of those who can, in one pass over those who hold GOPEN.
+"""Votes: who can cast how many, and the draws of those who can.
 
-Rule decided here: the same integers as `models.turnout.voting_power` and the same words as `sim.draws.words`, which are
-the references.
+Rule decided here: votes are added up from those who delegated, who are few and always the same. The integers are those
+of `models.turnout.voting_power` and the words those of `sim.draws.words`, which are the references.
 """
 
 from __future__ import annotations
@@ -9,87 +9,92 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from models.turnout import SELF
 from sim.kernels.blocks import BLOCK, is_empty
 from sim.kernels.philox import block, key_words
 
-_SELF = np.int32(SELF)
-
 
 @njit(cache=True, nogil=True)
-def voting_power(wrapped, delegate_to, first_delegate, power):  # type: ignore[no-untyped-def]
-    """Write the votes of each agent of one run.
+def delegated(wrapped, is_owner, totals):  # type: ignore[no-untyped-def]
+    """Add up the GOPEN that somebody may vote with in each run.
 
     Parameters
     ----------
     wrapped
-        GOPEN of each agent, int64 (agents,).
-    delegate_to
-        `SELF`, `UNDELEGATED` or the index of a delegate, int32 (agents,).
-    first_delegate
-        Column of delegate 0.
-    power
-        int64 (agents,), zeros, written.
+        GOPEN of each agent, int64 (runs, agents).
+    is_owner
+        Who delegated, bool (runs, agents); to read everything in order is faster than to pick the owners.
+    totals
+        int64 (runs,), written.
     """
-    for first in range(0, wrapped.size, BLOCK):
-        last = min(first + BLOCK, wrapped.size)
-        if is_empty(wrapped, first, last):
-            continue
-        held, to = wrapped[first:last], delegate_to[first:last]
-        for i in range(held.size):
-            if to[i] >= 0:
-                power[first_delegate + to[i]] += held[i]
-            elif to[i] == _SELF:
-                power[first + i] += held[i]
+    for r in range(totals.size):
+        held, own, total = wrapped[r], is_owner[r], np.int64(0)
+        for a in range(held.size):
+            total += held[a] if own[a] else 0
+        totals[r] = total
 
 
 @njit(cache=True, nogil=True)
-def draw(seed, stream, run, day, agents, turnout, direction):  # type: ignore[no-untyped-def]
+def voters(  # type: ignore[no-untyped-def]
+    wrapped, owner, voter, is_small, starts, rows, columns, power, of_small, counts
+):
+    """List who has votes in some runs, run after run and in the order of columns.
+
+    Parameters
+    ----------
+    wrapped
+        GOPEN of each agent, int64 (runs, agents).
+    owner, voter
+        Column of everybody who delegated, run after run, and of who votes with its GOPEN, int32 (owners,).
+    is_small
+        Which owners count as small, bool (owners,).
+    starts
+        Where the owners of each run begin and those of the last end, int64 (runs + 1,).
+    rows
+        The runs, int64 (places,); one may stand in it more than once.
+    columns, power, of_small
+        Column of each voter, its votes, and those of them that small owners have, int64 with room for places x agents,
+        written from 0.
+    counts
+        How many voters each place has, int64 (places,), written.
+    """
+    votes, small_votes = np.zeros(wrapped.shape[1], np.int64), np.zeros(wrapped.shape[1], np.int64)
+    found = 0
+    for p in range(rows.size):
+        r, before = rows[p], found
+        for k in range(starts[r], starts[r + 1]):
+            held = wrapped[r, owner[k]]
+            votes[voter[k]] += held
+            small_votes[voter[k]] += held if is_small[k] else 0
+        for first in range(0, votes.size, BLOCK):
+            last = min(first + BLOCK, votes.size)
+            if is_empty(votes, first, last):
+                continue
+            for a in range(first, last):
+                if votes[a] != 0:
+                    columns[found], power[found], of_small[found] = a, votes[a], small_votes[a]
+                    votes[a] = small_votes[a] = 0
+                    found += 1
+        counts[p] = found - before
+
+
+@njit(cache=True, nogil=True)
+def draw(seed, stream, runs, days, agents, turnout, direction):  # type: ignore[no-untyped-def]
     """Write the uniforms of the first two words of some agents' blocks, each the midpoint of one of 2^32 cells.
 
     Parameters
     ----------
-    seed, stream, run, day
-        Key and counter, uint64.
+    seed, stream
+        Key, and part of the counter, uint64.
+    runs, days
+        Run and day of each place, uint64 (places,).
     agents
-        Agent words, uint64 (agents,).
+        Agent words, uint64 (places, voters).
     turnout, direction
-        float64 (agents,), written from words 0 and 1.
+        float64 (places, voters), written from words 0 and 1.
     """
     k0, k1 = key_words(seed)
-    for i in range(agents.size):
-        first, second, _, _ = block(agents[i], day, run, stream, k0, k1)
-        turnout[i] = (np.float64(first) + 0.5) * 2.0**-32
-        direction[i] = (np.float64(second) + 0.5) * 2.0**-32
-
-
-@njit(cache=True, nogil=True)
-def of_owners(wrapped, small, delegate_to, first_delegate, votes):  # type: ignore[no-untyped-def]
-    """Add up the GOPEN of small owners whose votes are cast, by themselves or by their delegate.
-
-    Parameters
-    ----------
-    wrapped, delegate_to, first_delegate
-        As in `voting_power`.
-    small
-        Who counts as small, bool (agents,).
-    votes
-        Who votes, bool (agents,).
-
-    Returns
-    -------
-    int
-        Gwei.
-    """
-    total = np.int64(0)
-    for first in range(0, wrapped.size, BLOCK):
-        last = min(first + BLOCK, wrapped.size)
-        if is_empty(wrapped, first, last):
-            continue
-        for a in range(first, last):
-            to = delegate_to[a]
-            if not small[a] or (to < 0 and to != _SELF):
-                continue
-            if votes[first_delegate + to if to >= 0 else a]:
-                total += wrapped[a]
-    return total
+    for p in range(agents.shape[0]):
+        for i in range(agents.shape[1]):
+            first, second, _, _ = block(agents[p, i], days[p], runs[p], stream, k0, k1)
+            turnout[p, i] = (np.float64(first) + 0.5) * 2.0**-32
+            direction[p, i] = (np.float64(second) + 0.5) * 2.0**-32

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.attribution import class_parts, cluster_values, integer_weights, payouts, slashed
+from models.attribution import class_parts, cluster_values, integer_weights, slashed
 from sim import draws
 from sim.draws import Decision
 from sim.influence import month_shares
 from sim.kernels import shares
 from sim.kernels.apportion import apportion
 from sim.ledger import at, move
-from sim.payouts import credit
+from sim.payouts import pay_out
 from sim.rates import begins_month, on
 
 if TYPE_CHECKING:
@@ -139,11 +139,11 @@ def _weigh(world: World, economy: Economy) -> None:
     flat = np.arange(runs)[:, None] * nets + traits.datanet
     whole = np.bincount(flat.ravel(), weights=value.ravel(), minlength=runs * nets)
     inside = value / np.maximum(whole[flat], np.finfo(np.float64).tiny)
-    rows = [
-        np.take_along_axis(of_nets[:, k], traits.datanet, axis=1) * inside for k in range(of_nets.shape[1])
-    ]
-    weights = integer_weights(np.stack(rows, axis=1).reshape(-1, count), apportion)
-    usage.class_weights = weights.reshape(runs, of_nets.shape[1], count).astype(np.int32)
+    worth = np.empty((runs, of_nets.shape[1], count))
+    for k in range(of_nets.shape[1]):
+        np.multiply(of_nets[:, k].ravel()[flat], inside, out=worth[:, k])
+    weights = integer_weights(worth.reshape(-1, count), apportion)
+    usage.class_weights = weights.reshape(worth.shape).astype(np.int32)
 
 
 def _datanet_shares(world: World, economy: Economy) -> Float:
@@ -183,17 +183,15 @@ def _divide(world: World) -> None:
     usage = world.usage
     nobody = usage.class_pot // 10_000 * usage.influence.no_influence_bps
     nobody += usage.class_pot % 10_000 * usage.influence.no_influence_bps // 10_000
-    weights = np.empty((world.count, usage.class_weights.shape[2]), np.int64)
-    shares.mix(class_parts(usage.class_pot - nobody, apportion), usage.class_weights, weights)
-    unowned = nobody.sum(axis=1)
-    paid, left = payouts(world.dust - unowned, weights, apportion)
-    unowned += left
-    move(world, "A1", at("distributor"), at("treasury.l2"), unowned)
-    world.dust -= unowned + paid.sum(axis=1)
-    credit(world, "contributors", paid)
+    earning = np.empty(world.count, np.bool_)
+    shares.mix(
+        class_parts(usage.class_pot - nobody, apportion),
+        usage.class_weights,
+        usage.contributor_weights,
+        earning,
+    )
+    unowned, pot = nobody.sum(axis=1), world.dust.copy()
+    paid = pay_out(world, "contributors", np.where(earning, pot - unowned, 0), usage.contributor_weights)
+    move(world, "A1", at("distributor"), at("treasury.l2"), pot - paid)
+    world.dust -= pot
     usage.class_pot[:] = 0
-    earning = weights.any(axis=1)
-    if earning.all():
-        usage.contributor_weights = weights
-    else:
-        usage.contributor_weights[earning] = weights[earning]

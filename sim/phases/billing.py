@@ -11,7 +11,7 @@ swapped split stops the run.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from sim.rates import PAYEES, Rates, is_sold, rate_gwei, rates_of, split_rule
 
 if TYPE_CHECKING:
     from sim.economy import Economy
+    from sim.states.usage import UsageState
     from sim.world import World
 
 Int = NDArray[np.int64]
@@ -106,7 +107,7 @@ def bill(world: World, rates: Rates, rule: SplitRule) -> Billed:
     parts = split(bills, rule)
     builders = world.layout.count("builders")
     earned = np.zeros(runs * builders, np.int64)
-    owner = (np.arange(runs) * builders)[:, None] + usage.model_owner
+    owner = (np.arange(runs) * builders)[:, None] + _by_user(usage, usage.model_owner)
     np.add.at(earned, owner.ravel(), parts.parts["model"].ravel())
     shared = parts.parts["contributors"]
     by_class = [
@@ -130,17 +131,17 @@ def bill_fast(world: World, rates: Rates, rule: SplitRule) -> Billed:
     usual = rule.payees == PAYEES and rule.remainder == PAYEES[-1] and rule.weights.sum(axis=1).all()
     if not usual or usage.asked.max() >= kernels.MOST_TOKENS:
         return bill(world, rates, rule)
-    counts, fees, sums = (np.empty(shape, np.int64) for shape in (runs, runs, (3, runs)))
-    bills = np.empty(usage.demand_in.shape, np.int64)
+    bills, counts, fees = usage.user_bills, np.empty(runs, np.int64), np.empty(runs, np.int64)
+    sums = np.zeros((3, runs), np.int64)
     by_builder = np.zeros((runs, world.layout.count("builders")), np.int64)
     by_class = np.zeros(usage.class_pot.shape, np.int64)
     asked, served = usage.asked, np.stack((usage.serving.served_in, usage.serving.served_out))
     shares = np.minimum(np.divide(served, asked, out=np.zeros(asked.shape), where=asked > 0), 1.0)
     model, stakers, _ = rule.weights.T
     exact = kernels.bill_all(
-        usage.demand_in, usage.demand_out, world.agent_balance("prepaid"), world.layout.slice("users").start,
-        usage.users.paid, usage.users.query_class, usage.model_owner, shares, np.stack((rates.input, rates.output)),
-        rates.access, rates.paid_level,
+        usage.user_list, usage.listed, usage.demand_in, usage.demand_out, usage.model_owner,
+        world.agent_balance("prepaid"), world.layout.slice("users").start, usage.users.paid, usage.users.query_class,
+        shares, np.stack((rates.input, rates.output)), rates.access, rates.paid_level,
         np.stack((rule.platform_bps, rule.platform_flat, rule.burn_bps, model, stakers, rule.weights.sum(axis=1))),
         bills, counts, fees, sums, by_builder, by_class,
     )  # fmt: skip
@@ -152,13 +153,20 @@ def bill_fast(world: World, rates: Rates, rule: SplitRule) -> Billed:
 def _bills(world: World, rates: Rates) -> tuple[Int, Int]:
     """Return token fees and access fees, gwei (runs, users), together never more than the credit."""
     usage = world.usage
-    tokens_in = _served(usage.demand_in, usage.serving.served_in)
-    tokens_out = _served(usage.demand_out, usage.serving.served_out)
+    tokens_in = _served(_by_user(usage, usage.demand_in), usage.serving.served_in)
+    tokens_out = _served(_by_user(usage, usage.demand_out), usage.serving.served_out)
     held = world.agent_balance("prepaid", "users")
     fee = np.minimum(token_fee(tokens_in, tokens_out, rates.input[:, None], rates.output[:, None]), held)
     paying = (usage.users.paid < rates.paid_level[:, None]) & (tokens_in + tokens_out > 0)
     access = np.where(paying, np.minimum(rates.access[:, None], held - fee), 0)
     return fee, access
+
+
+def _by_user(usage: UsageState, values: NDArray[Any]) -> NDArray[Any]:
+    """Return what is in the order of the lists by user, 0 for those who are not listed."""
+    by_user, is_place = np.zeros_like(values), np.arange(values.shape[1]) < usage.listed[:, None]
+    by_user[np.nonzero(is_place)[0], usage.user_list[is_place]] = values[is_place]
+    return by_user
 
 
 def _served(asked: Int, served: Float) -> Int:

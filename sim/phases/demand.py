@@ -91,22 +91,16 @@ def _adopt(world: World, economy: Economy, rates: Rates) -> None:
     usage.adopters = np.where(rates.sold, grown, usage.adopters)
     simulated = economy.layout.count("users") * stands_for(economy)
     level = np.minimum(usage.adopters / simulated, 1.0) * 2.0**32
-    where, credit, counts = *_room(world), np.empty(world.count, np.int64)
+    (where, credit), counts = usage.user_picks, np.empty(world.count, np.int64)
     gone = kernels.adopt(
         usage.users.threshold, np.ceil(level).astype(np.uint64), usage.user_active, world.agent_balance("prepaid"),
-        world.layout.slice("users").start, where, credit, counts,
+        world.layout.slice("users").start, usage.user_list, usage.listed, counts, where, credit,
     )  # fmt: skip
     if gone:
         move_some(
             world, "D1", at("prepaid", "users"), at("wallet.l2", "users"), Picks(where[:gone], credit[:gone])
         )
     usage.users_active = counts * np.float64(stands_for(economy))
-
-
-def _room(world: World) -> tuple[Int, Int]:
-    """Return a list of flat indices and one of amounts with room for all users."""
-    size = world.count * world.layout.count("users")
-    return np.empty(size, np.int64), np.empty(size, np.int64)
 
 
 def _mean_use(world: World, economy: Economy, rates: Rates) -> tuple[Float, Float]:
@@ -129,7 +123,7 @@ def _keep_credit(world: World, economy: Economy, rates: Rates, mean_in: Float, m
     usage, users = world.usage, economy.scenario.agents.users
     fee = token_fee(mean_in.astype(np.int64), mean_out.astype(np.int64), rates.input, rates.output)
     days = users.prepaid.value.days
-    where, lacking = _room(world)
+    where, lacking = usage.user_picks
     can = kernels.keep_credit(
         usage.user_active, usage.users.paid,
         tuple(world.agent_balance(name) for name in ("prepaid", "wallet.l2", "transit_deposit", "wallet.l1")),
@@ -152,8 +146,8 @@ def _ask(world: World, economy: Economy, rates: Rates, mean_in: Float, mean_out:
     """Draw today's use and model of every active user, cut to what their credit covers."""
     usage = world.usage
     kernels.ask(
-        usage.user_active, usage.users.paid, usage.users.query_class, world.agent_balance("prepaid"),
-        world.layout.slice("users").start,
+        usage.user_list, usage.listed, usage.user_active, usage.users.paid, usage.users.query_class,
+        world.agent_balance("prepaid"), world.layout.slice("users").start,
         *draws.key(economy.seed, Decision.USER_MODEL, world.runs, world.day, "users"),
         float(economy.scenario.demand.tokens.spread.value), rates.paid_level, rates.access,
         rates.input * mean_in + rates.output * mean_out, mean_in, mean_out, usage.popularity, CELL_BITS,

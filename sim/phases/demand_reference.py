@@ -29,6 +29,28 @@ def adopt(threshold: Words, level: NDArray[np.uint64], active: Bool) -> tuple[Bo
     return now, active & ~now
 
 
+def list_users(active: Bool, everybody_from: float) -> tuple[Words, Int]:
+    """Return the numbers of those who use the service, or of everybody where most do, and how many are listed.
+
+    Parameters
+    ----------
+    active
+        Who uses the service, (runs, users).
+    everybody_from
+        Part of the users from which on everybody is listed.
+
+    Returns
+    -------
+    tuple
+        uint32 (runs, users), zeros behind the end of a list, and lengths (runs,).
+    """
+    listed = active | (active.sum(axis=1, keepdims=True) >= everybody_from * active.shape[1])
+    numbers, lengths = np.zeros(active.shape, np.uint32), listed.sum(axis=1)
+    for run, length in enumerate(lengths):
+        numbers[run, :length] = np.flatnonzero(listed[run])
+    return numbers, lengths
+
+
 def keep_credit(
     active: Bool, pays: Bool, accounts: tuple[Int, Int, Int, Int], targets: Int, refill_at: float, usd: Float
 ) -> tuple[Int, Int]:

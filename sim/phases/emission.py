@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.emission import daily_part
 from sim.kernels.apportion import apportion
 from sim.ledger import at, move
-from sim.payouts import credit
+from sim.payouts import pay_out
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -77,7 +77,6 @@ def _distribute(world: World, amount: int, weights: Int) -> Int:
 
 
 def _pay_earners(world: World, due: Int, programme: str, weights: Int) -> Int:
-    amount = np.where(weights.any(axis=1), _affordable(world, due), 0)
-    move(world, "E2", at("pool.community.l2"), at("distributor"), amount)
-    credit(world, programme, apportion(amount, weights))
-    return amount
+    paid = pay_out(world, programme, _affordable(world, due), weights)
+    move(world, "E2", at("pool.community.l2"), at("distributor"), paid)
+    return paid

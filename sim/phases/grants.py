@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from models.grants import awards, payable, tranche
 from sim import draws
 from sim.draws import Decision
+from sim.kernels.apportion import apportion
+from sim.kernels.grantees import first
 from sim.ledger import at, move
-from sim.payouts import plan_sale
+from sim.payouts import bring_forward, plan_sale
 from sim.rates import on
 
 if TYPE_CHECKING:
@@ -61,7 +63,8 @@ def _milestones(world: World, economy: Economy) -> Int:
         [_uniform(world, economy, Decision.GRANT_OUTCOME, name) for name, _ in GRANTEES], axis=1
     )
     reached = running & (u < float(terms.milestone.value))
-    due = np.where(reached, tranche(usage.award, usage.tranche, last), 0)
+    due = np.zeros_like(usage.award)
+    due[reached] = tranche(usage.award[reached], usage.tranche[reached], last)
     usage.milestones = usage.milestones + reached.sum(axis=1)
     usage.tranche = np.where(running, np.where(reached, usage.tranche + 1, -usage.tranche), usage.tranche)
     return due
@@ -77,14 +80,17 @@ def _award(world: World, economy: Economy, budget: Int) -> Int:
     ):
         active = usage.builder_active if name == "builders" else usage.contributor_active
         order = _uniform(world, economy, decision, name) + active
-        picked = _first(order, usage.award[:, columns] == 0, _number(world, economy, each, budget))
+        picked = np.empty(order.shape, np.bool_)
+        first(order, usage.award[:, columns] == 0, _number(world, economy, each, budget), picked)
         active |= picked
         chosen.append(picked)
     grantees = np.concatenate(chosen, axis=1)
     new = awards(budget, grantees, sum(brings))
     usage.award += new
     usage.tranche[grantees] = 1
-    return np.where(grantees, tranche(new, np.zeros_like(new), int(terms.tranches.value)), 0)
+    award = new[grantees]
+    new[grantees] = tranche(award, np.zeros_like(award), int(terms.tranches.value))
+    return new
 
 
 def _brought(world: World, economy: Economy, name: str) -> float:
@@ -103,23 +109,11 @@ def _number(world: World, economy: Economy, each: float, budget: Int) -> Int:
     return (np.floor(rate * month + tiny) - np.floor(rate * (month - 1) + tiny)).astype(np.int64)
 
 
-def _first(order: Float, eligible: Bool, number: Int) -> Bool:
-    """Return the first `number` (runs,) eligible agents by `order`, ties by index."""
-    keys, picked = np.where(eligible, order, np.inf), np.zeros(eligible.shape, bool)
-    for row in np.flatnonzero(number > 0).tolist():
-        key, count = keys[row], min(int(number[row]), keys.shape[1])
-        last = np.partition(key, count - 1)[count - 1]
-        picked[row] = key < last
-        level = np.flatnonzero(key == last)
-        picked[row, level[: count - int(picked[row].sum())]] = True
-    return picked & eligible
-
-
 def _pay(world: World, economy: Economy, due: Int) -> None:
     """Pay tranches out of what the pool holds on L2."""
     if not due.any():
         return
-    paid = payable(world.world_balance("pool.ecosystem.l2"), due)
+    paid = payable(world.world_balance("pool.ecosystem.l2"), due, apportion)
     split = world.layout.count("builders")
     agents = economy.scenario.agents
     for name, amounts in (("builders", paid[:, :split]), ("contributors", paid[:, split:])):
@@ -129,6 +123,7 @@ def _pay(world: World, economy: Economy, due: Int) -> None:
 
 def _come_and_go(world: World, economy: Economy) -> None:
     """Let contributors leave and join by what the month paid."""
+    bring_forward(world)
     usage, terms = world.usage, economy.scenario.agents.contributors
     income = usage.income_month / 1e9 * world.price_usd[:, None] / economy.people_per_agent("contributors")
     outside, active = float(terms.outside_income.value), usage.contributor_active

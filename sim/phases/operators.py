@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.operators import days_in_a_row, leaving, margin, pay_weights
+from models.operators import leaving, margin, pay_weights
 from sim import draws
 from sim.draws import Decision
+from sim.kernels import margins
 from sim.kernels.apportion import apportion
 from sim.ledger import at, move
 from sim.payouts import order_sales
@@ -37,20 +38,20 @@ Bool = NDArray[np.bool_]
 def advance(world: World, economy: Economy) -> None:
     """Pay operators (flow O1), book costs, order sales, let operators enter and leave."""
     if is_sold(world).any():
-        paid = _pay(world)
-        _cost(world, economy, paid)
+        replicas = world.usage.replicas_by_kind
+        month = _cost(world, economy, replicas, _pay(world, replicas))
         if not isinstance(economy.fleet, DedicatedFleet):
-            _enter_and_leave(world, economy)
+            _enter_and_leave(world, economy, replicas, month)
     if economy.scenario.agents.operators.sell_to_cover:
         _cover(world, economy)
     for name in ("operators", "contributors", "builders"):
         order_sales(world, name)
 
 
-def _pay(world: World) -> Int:
+def _pay(world: World, replicas: Int) -> Int:
     """Pay the pot out by replicas and what their kind served; return the payments, gwei (runs, operators)."""
     usage = world.usage
-    weights = pay_weights(usage.serving.served_by_group, usage.replicas_by_kind)
+    weights = pay_weights(usage.serving.served_by_group, replicas)
     paid = apportion(world.world_balance("operators_pot"), usage.replicas * weights[:, usage.machine])
     move(world, "O1", at("operators_pot"), at("wallet.l2", "operators"), paid)
     return paid
@@ -61,38 +62,40 @@ def usd_per_replica_day(economy: Economy) -> Float:
     return 24.0 * np.array([float(part.price.value) for part in economy.scenario.serving.fleet])
 
 
-def _cost(world: World, economy: Economy, paid: Int) -> None:
-    """Book the day's cost and profit, and the margin of the last 30 days."""
+def _cost(world: World, economy: Economy, replicas: Int, paid: Int) -> tuple[Float, Float]:
+    """Book the day's cost and profit, and the margin of the last 30 days.
+
+    Returns what a replica of each kind earned and cost in the last 30 days, USD (runs, kinds) each.
+    """
     usage, unit = world.usage, usd_per_replica_day(economy)
     costs = usage.replicas * usage.cost_factor * unit[usage.machine]
     usage.uncovered_usd += costs
     usage.serving_cost_usd = costs.sum(axis=1)
     world.usd.add("operators", "serving cost", np.floor(usage.serving_cost_usd * 1e6).astype(np.int64))
-    slot, replicas = world.day % MARGIN_DAYS, usage.replicas_by_kind
-    one = np.maximum(replicas, 1)
+    slot, one = world.day % MARGIN_DAYS, np.maximum(replicas, 1)
     usage.revenue_ring[:, :, slot] = usage.by_kind(paid) / 1e9 * world.price_usd[:, None] / one
     usage.cost_ring[:, :, slot] = np.where(replicas > 0, unit, 0.0)
     usage.operator_profit_usd = paid.sum(axis=1) / 1e9 * world.price_usd - usage.serving_cost_usd
-    usage.operator_margin = _margin(world, replicas)
+    month = usage.revenue_ring.sum(axis=2), usage.cost_ring.sum(axis=2)
+    usage.operator_margin = _margin(world, replicas, *month)
+    return month
 
 
-def _margin(world: World, replicas: Int) -> Float:
+def _margin(world: World, replicas: Int, revenue: Float, spent: Float) -> Float:
     """Return the margin of the last 30 days over all kinds, NaN where nobody has a replica, (runs,)."""
     usage = world.usage
     total = replicas.sum(axis=1)
     share = replicas / np.maximum(total, 1)[:, None]
-    spent = (usage.cost_ring.sum(axis=2) * share).sum(axis=1)
+    costs = (spent * share).sum(axis=1)
     factor = (usage.replicas * usage.cost_factor).sum(axis=1) / np.maximum(total, 1)
-    revenue = (usage.revenue_ring.sum(axis=2) * share).sum(axis=1)
-    return np.where((total > 0) & (spent > 0), margin(revenue, spent * factor), np.nan)
+    earned = (revenue * share).sum(axis=1)
+    return np.where((total > 0) & (costs > 0), margin(earned, costs * factor), np.nan)
 
 
-def _enter_and_leave(world: World, economy: Economy) -> None:
+def _enter_and_leave(world: World, economy: Economy, replicas: Int, month: tuple[Float, Float]) -> None:
     """Count days beyond the thresholds, then add and take away replicas."""
     usage, rule = world.usage, economy.scenario.serving.enter_leave
-    above, below = _beyond(world, float(rule.enter_above.value), float(rule.leave_below.value))
-    usage.days_above = days_in_a_row(usage.days_above, above)
-    usage.days_below = days_in_a_row(usage.days_below, below)
+    _count_days(world, replicas, month, float(rule.enter_above.value), float(rule.leave_below.value))
     after = max(rule.after.value.days, 1)
     enters = (usage.days_above >= after) & _chance(world, economy, Decision.OPERATOR_ENTRY, after)
     ready = (usage.days_below >= after) & _chance(world, economy, Decision.OPERATOR_EXIT, after)
@@ -102,23 +105,28 @@ def _enter_and_leave(world: World, economy: Economy) -> None:
     usage.days_below[leaves] = 0
 
 
-def _beyond(world: World, high: float, low: float) -> tuple[Bool, Bool]:
-    """Return whose margin is above `high` with one more replica, and below `low`, both by month and by day.
+def _count_days(world: World, replicas: Int, month: tuple[Float, Float], high: float, low: float) -> None:
+    """Count whose margin is above `high` with one more replica, and below `low`, both by month and by day.
 
     The last day counts beside the month because others' entries and exits are already in it.
     """
     usage, slot = world.usage, world.day % MARGIN_DAYS
-    replicas = usage.replicas_by_kind
+    revenue, spent = (
+        np.stack([sums, ring[:, :, slot]])
+        for sums, ring in zip(month, (usage.revenue_ring, usage.cost_ring), strict=True)
+    )
     shared = replicas / (replicas + 1.0)  # the pay of a kind's replicas falls to one more
-    above, below = np.ones(usage.replicas.shape, bool), np.ones(usage.replicas.shape, bool)
-    for revenue, spent in (
-        (usage.revenue_ring.sum(axis=2), usage.cost_ring.sum(axis=2)),
-        (usage.revenue_ring[:, :, slot], usage.cost_ring[:, :, slot]),
-    ):
-        cost = spent[:, usage.machine] * usage.cost_factor
-        above &= (cost > 0) & (margin((revenue * shared)[:, usage.machine], cost) > high)
-        below &= (cost > 0) & (margin(revenue[:, usage.machine], cost) < low)
-    return above, below
+    margins.count_days(
+        revenue,
+        spent,
+        shared,
+        usage.machine,
+        usage.cost_factor,
+        high,
+        low,
+        usage.days_above,
+        usage.days_below,
+    )
 
 
 def _chance(world: World, economy: Economy, decision: Decision, days: int) -> Bool:

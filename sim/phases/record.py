@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sim import identities, tables
 from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, BUCKET_ROLES, WORLD_ACCOUNTS, Account, Chain, Counted
+from sim.payouts import bring_forward
 from sim.phases import record_people
 from sim.phases.bridge import exit_days
 from sim.phases.market import fee_bps
@@ -61,6 +62,7 @@ def advance(world: World, economy: Economy) -> None:
     record.put(world.day, conservation_residual_gwei=residual)
     tables.accumulate(world)
     if economy.epoch_end[world.day]:
+        bring_forward(world)
         owned = record_people.owned(world)
         record_people.advance(world, economy, owned)
         tables.close_epoch(world, economy, owned)

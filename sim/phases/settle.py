@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sim import gas
 from sim.ledger import at, move
-from sim.payouts import plan_sale
+from sim.payouts import PAYEES, bring_forward, plan_sale
 from sim.rates import on
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from sim.world import World
 
 Int = NDArray[np.int64]
-
-CLAIMANTS = ("contributors", "builders")
-"""Classes that the distributor pays."""
 
 
 def advance(world: World, economy: Economy, services: Services | None = None) -> None:
@@ -41,9 +38,10 @@ def advance(world: World, economy: Economy, services: Services | None = None) ->
     world.usage.claimed_gwei = np.zeros(world.count, np.int64)
     if not economy.epoch_end[world.day]:
         return
-    for name in CLAIMANTS:
+    for name in PAYEES:
         _claim(world, economy, name)
     _empty_vault(world, economy)
+    bring_forward(world)
     if services is not None and services.settlement is not None:
         services.settlement.settle(world, economy)
 

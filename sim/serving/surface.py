@@ -12,8 +12,11 @@ from windows with fresh draws says `sim.serving.surface_error`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.queueing import interpolate_wait
 from models.serving import FloatArray
@@ -126,13 +129,13 @@ class ResponseSurface:
 
     def hit_rate(self, rho: FloatArray, adapters: FloatArray) -> FloatArray:
         """Return the share of requests whose adapter was on the device, shape (runs,)."""
-        columns = np.stack([np.interp(rho, self.rho, row) for row in self.hits])
-        return self._across_mixes(columns, adapters)
+        place = self._place(adapters)
+        return _between(np.stack([np.interp(rho, self.rho, row) for row in self.hits[place.mixes]]), place)
 
     def capacity(self, adapters: FloatArray) -> FloatArray:
         """Return requests per second of one saturated replica, shape (runs,)."""
-        columns = np.repeat(self.capacity_rps[:, None], np.size(adapters), axis=1)
-        return self._across_mixes(columns, adapters)
+        place, runs = self._place(adapters), np.size(adapters)
+        return _between(np.repeat(self.capacity_rps[place.mixes, None], runs, axis=1), place)
 
     def full_latency(self, adapters: FloatArray, levels: tuple[float, ...] = LEVELS) -> FloatArray:
         """Return quantiles of latency of a saturated replica without the wait, shape (levels, runs)."""
@@ -149,33 +152,70 @@ class ResponseSurface:
     def _wait(
         self, table: FloatArray, levels: tuple[float, ...], rho: FloatArray, adapters: FloatArray
     ) -> FloatArray:
-        kept = table[[LEVELS.index(level) for level in levels]]
-        return self._across_mixes(interpolate_wait(rho, self.rho, kept), adapters)
+        place = self._place(adapters)
+        kept = table[[LEVELS.index(level) for level in levels], place.mixes]
+        return _between(interpolate_wait(rho, self.rho, kept), place)
 
     def _served(self, table: FloatArray, levels: tuple[float, ...], adapters: FloatArray) -> FloatArray:
-        kept = table[[LEVELS.index(level) for level in levels]]
-        return self._across_mixes(np.repeat(kept[..., None], np.size(adapters), axis=-1), adapters)
+        place = self._place(adapters)
+        kept = table[[LEVELS.index(level) for level in levels], place.mixes]
+        return _between(np.repeat(kept[..., None], np.size(adapters), axis=-1), place)
 
-    def _across_mixes(self, columns: FloatArray, adapters: FloatArray) -> FloatArray:
-        """Interpolate (..., mixes, runs) linearly in log(adapters), holding the ends."""
-        reach = np.minimum(
-            np.asarray(adapters, dtype=np.float64),
-            self.shape.slots if self.shape.cache_policy == "resident" else np.inf,
-        )
-        if len(self.adapters) == 1:
-            return np.asarray(columns[..., 0, :] + np.zeros_like(reach))
-        place = np.interp(
-            np.log(np.maximum(reach, 1.0)),
-            np.log(self.adapters),
-            np.arange(len(self.adapters), dtype=np.float64),
-        )
-        low = np.minimum(place.astype(np.int64), len(self.adapters) - 2)
-        weight = place - low
+    def _place(self, adapters: FloatArray) -> _Place:
+        """Return where adapter counts stand among the mixes, holding the ends."""
+        limit = self.shape.slots if self.shape.cache_policy == "resident" else np.inf
+        counts, mixes = np.minimum(np.asarray(adapters, np.float64), limit), tuple(self.adapters.tolist())
+        if len(mixes) == 1:
+            return _Place(slice(1), 0, 0.0)
+        if counts.size and (counts == counts.flat[0]).all():  # as in a fleet that shares its replicas
+            return _place_of(mixes, float(counts.flat[0]))
+        low, weight = _stand(mixes, counts)
+        return _Place(slice(None), low, weight)
+
+
+class _Place(NamedTuple):
+    """Where adapter counts stand among the mixes.
+
+    Parameters
+    ----------
+    mixes
+        Mixes that are needed.
+    low, weight
+        Which of them is below and the weight of the one above it: of each run, (runs,), or one number for all.
+    """
+
+    mixes: slice
+    low: NDArray[np.int64] | int
+    weight: FloatArray | float
+
+
+@lru_cache(maxsize=64)
+def _place_of(mixes: tuple[float, ...], count: float) -> _Place:
+    """Return where one count of all runs stands; on a mix, only that is needed."""
+    low, weight = _stand(mixes, np.array([count]))
+    first, above = int(low[0]), float(weight[0])
+    return _Place(slice(first, first + (2 if above else 1)), 0, above)
+
+
+def _stand(mixes: tuple[float, ...], counts: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+    """Return the mix below each count and the weight of the one above, linearly in log(adapters)."""
+    place = np.interp(np.log(np.maximum(counts, 1.0)), np.log(mixes), np.arange(len(mixes), dtype=np.float64))
+    low = np.minimum(place.astype(np.int64), len(mixes) - 2)
+    return low, place - low
+
+
+def _between(columns: FloatArray, place: _Place) -> FloatArray:
+    """Interpolate what was read of the mixes needed, (..., mixes, runs)."""
+    if columns.shape[-2] == 1:
+        return np.asarray(columns[..., 0, :])
+    if isinstance(place.low, int):
+        below, above = columns[..., 0, :], columns[..., 1, :]
+    else:
         index = np.arange(columns.shape[-1])
-        below, above = columns[..., low, index], columns[..., low + 1, index]
-        with np.errstate(invalid="ignore"):  # inf - inf, replaced below: both mixes are infinite from rho = 1
-            mixed = below + weight * (above - below)
-        return np.asarray(np.where(np.isinf(below), below, mixed))
+        below, above = columns[..., place.low, index], columns[..., place.low + 1, index]
+    with np.errstate(invalid="ignore"):  # inf - inf, replaced below: both mixes are infinite from rho = 1
+        mixed = below + place.weight * (above - below)
+    return np.asarray(np.where(np.isinf(below), below, mixed))
 
 
 def mix_counts(shape: FleetShape, traffic: Traffic) -> list[int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.turnout import UNDELEGATED
+from models.turnout import SELF, UNDELEGATED
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -129,21 +129,74 @@ _SLOTTED = (
 
 
 @dataclass(frozen=True, slots=True)
+class Delegations:
+    """Whose GOPEN somebody may vote with: the few who delegated, run after run and in the order of columns.
+
+    Parameters
+    ----------
+    owner
+        Column of each, int32 (owners,).
+    voter
+        Column of who votes with its GOPEN, a delegate's or its own, int32 (owners,).
+    is_small
+        Who counts as small: contributors and holders below the threshold, bool (owners,).
+    starts
+        Where the owners of each run begin and those of the last end, int64 (runs + 1,).
+    is_owner
+        Who delegated, bool (runs, agents).
+    """
+
+    owner: NDArray[np.int32]
+    voter: NDArray[np.int32]
+    is_small: Flags
+    starts: Int
+    is_owner: Flags
+
+    @classmethod
+    def of(cls, delegate_to: NDArray[np.int32], small: Flags, first_delegate: int) -> Delegations:
+        """Return the delegations of a batch.
+
+        Parameters
+        ----------
+        delegate_to
+            `models.turnout.SELF`, `UNDELEGATED` or the index of a delegate, int32 (runs, agents).
+        small
+            Who counts as small, bool (runs, agents).
+        first_delegate
+            Column of delegate 0.
+        """
+        is_owner = delegate_to != UNDELEGATED
+        row, owner = np.nonzero(is_owner)
+        to = delegate_to[row, owner]
+        voter = np.where(to == SELF, owner, first_delegate + to)
+        starts = np.searchsorted(row, np.arange(len(delegate_to) + 1))
+        return cls(owner.astype(np.int32), voter.astype(np.int32), small[row, owner], starts, is_owner)
+
+    def of_run(self, row: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return owner and voter of a run's delegations, int32 (owners,) each."""
+        own = slice(int(self.starts[row]), int(self.starts[row + 1]))
+        return self.owner[own], self.voter[own]
+
+
+@dataclass(frozen=True, slots=True)
 class Roll:
     """The electorate of one proposal at its snapshot, and what each voter will do.
 
     Parameters
     ----------
+    columns
+        Who has votes, in rising order, int64 (voters,).
     power
-        Votes of each agent in gwei, int64 (agents,).
+        Votes of each in gwei, int64 (voters,).
     support
-        0 against, 1 for, 2 abstain, -1 for who does not vote, int8 (agents,).
+        0 against, 1 for, 2 abstain, -1 for who does not vote, int8 (voters,).
     small_gwei
         Votes to be cast that belong to contributors and small holders.
     circulating_gwei
         Circulating supply at the snapshot.
     """
 
+    columns: Int
     power: Int
     support: NDArray[np.int8]
     small_gwei: int
@@ -225,12 +278,10 @@ class GovernanceState:
     ----------
     proposals
         The proposals.
-    delegate_to
-        `models.turnout.SELF`, `UNDELEGATED` or the index of a delegate, int32 (runs, agents).
+    delegations
+        Who may vote with whose GOPEN.
     core
         Who always votes, bool (runs, agents).
-    small
-        Who counts as small: contributors and holders below the threshold, bool (runs, agents).
     leaves_on
         Day from which a delegate is gone, int64 (runs, delegates).
     voted_last
@@ -250,9 +301,8 @@ class GovernanceState:
     """
 
     proposals: Proposals
-    delegate_to: NDArray[np.int32]
+    delegations: Delegations
     core: Flags
-    small: Flags
     leaves_on: Int
     voted_last: Flags
     last: LastVote
@@ -261,10 +311,6 @@ class GovernanceState:
     rolls: dict[tuple[int, int], Roll] = field(default_factory=dict)
     pending: list[Change] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-
-    def active_delegates(self, day: int) -> Flags:
-        """Return which delegates still vote, bool (runs, delegates)."""
-        return np.asarray(self.leaves_on > day)
 
     @property
     def turnout_gopen(self) -> Float:
@@ -323,13 +369,13 @@ def begin_state(economy: Economy, runs: Int) -> GovernanceState:
         Run numbers, int64 (runs,).
     """
     count, agents = len(runs), economy.layout.agents
+    nobody = np.zeros((count, agents), bool)
     return GovernanceState(
         proposals=Proposals.begin(count),
-        delegate_to=np.full((count, agents), UNDELEGATED, np.int32),
-        core=np.zeros((count, agents), bool),
-        small=np.zeros((count, agents), bool),
+        delegations=Delegations.of(np.full((count, agents), UNDELEGATED, np.int32), nobody, 0),
+        core=nobody.copy(),
         leaves_on=np.zeros((count, economy.layout.count("delegates")), np.int64),
-        voted_last=np.zeros((count, agents), bool),
+        voted_last=nobody.copy(),
         last=LastVote.begin(count),
         gopen_delegated_gwei=np.zeros(count, np.int64),
         cost_to_capture_usd=np.full(count, np.nan),

@@ -48,9 +48,16 @@ class UsageState:
         How answers rest on DataNets.
     user_active, adopters
         Who uses the service, (runs, users), and how many users adoption has reached, (runs,).
+    user_list, listed
+        Numbers of the users among whom are all that use the service, rising, (runs, users), and how many stand in
+        the list of each run, (runs,).
     demand_in, demand_out, model_owner
-        Tokens that each user asks for today and can pay, and the builder of the model they choose, int32; (runs,
-        users).
+        Tokens that each user of the list asks for today and can pay, and the builder of the model they choose,
+        int32; (runs, users), in the order of the list.
+    user_bills
+        Bill of each user, (runs, users).
+    user_picks
+        Room for a list of users with amounts, (2, runs * users), used again because fresh memory is slow.
     asked
         Tokens in and out that all users ask for today, (2, runs).
     rates
@@ -111,9 +118,13 @@ class UsageState:
     influence: Influence
     user_active: Bool
     adopters: Float
+    user_list: NDArray[np.uint32]
+    listed: Int
     demand_in: Int
     demand_out: Int
     model_owner: NDArray[np.int32]
+    user_bills: Int
+    user_picks: Int
     asked: Int
     popularity: NDArray[np.signedinteger[Any]]
     model_order: NDArray[np.int32]
@@ -220,9 +231,13 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
         influence=load_influence(economy.scenario.attribution.influence, names),
         user_active=np.zeros((count, users), bool),
         adopters=number(),
+        user_list=np.zeros((count, users), np.uint32),
+        listed=gwei(),
         demand_in=gwei(users),
         demand_out=gwei(users),
         model_owner=np.zeros((count, users), np.int32),
+        user_bills=gwei(users),
+        user_picks=np.zeros((2, count * users), np.int64),
         asked=np.zeros((2, count), np.int64),
         popularity=np.zeros((count, 0), np.min_scalar_type(-builders)),
         model_order=np.zeros((count, 0), np.int32),

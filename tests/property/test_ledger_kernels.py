@@ -1,4 +1,4 @@
-"""Kernels of the ledger, the bridge, the votes and the record against numpy, integer for integer, up to the cap."""
+"""Kernels of the ledger, the bridge and the record against numpy, integer for integer, up to the cap."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from models.apportion import apportion_floor
 from models.inequality import nakamoto
-from models.turnout import SELF, UNDELEGATED, voting_power
-from sim import draws
-from sim.draws import Decision
-from sim.kernels import moves, people, rewards, sums, votes
+from sim.kernels import moves, people, rewards, sums
 from sim.phases import grants
 from sim.picks import Picks
 
@@ -187,38 +184,6 @@ def test_a_stake_below_nothing_is_refused():
     stakes = np.array([[3, 4], [5, -1]])
     arguments = (np.ones(2, np.int64), np.zeros(2, np.int64), np.zeros((2, 2), np.int64), np.array([0, 2]))
     assert not rewards.compound(np.array([9, 9]), stakes, *arguments, np.zeros((1, 2), np.int64))
-
-
-@given(SEEDS)
-def test_votes_are_the_formulas(seed):
-    draw = np.random.default_rng(seed)
-    agents, delegates = int(draw.integers(4, 300)), 3
-    first = int(draw.integers(0, agents - delegates))
-    wrapped = sparse(draw, (1, agents), CAP // 300)[0]
-    choices = [SELF, UNDELEGATED, 0, 1, 2]
-    to = draw.choice(choices, agents).astype(np.int32)
-    power = np.zeros(agents, np.int64)
-    votes.voting_power(wrapped, to, first, power)
-    assert (power == voting_power(wrapped, to, first)).all()
-    small, voting = draw.random(agents) < 0.5, draw.random(agents) < 0.5
-    by = np.where(to >= 0, first + to, np.arange(agents))
-    expected = wrapped[small & voting[by] & (to != UNDELEGATED)].sum()
-    assert votes.of_owners(wrapped, small, to, first, voting) == expected
-    delegated = np.empty(1, np.int64)
-    sums.rows_where_not(wrapped[None], to[None], np.int32(UNDELEGATED), delegated)
-    assert delegated[0] == wrapped[to != UNDELEGATED].sum() == power.sum()
-
-
-def test_voters_draws_are_those_of_the_registry():
-    count, run, day, seed, u64 = 20, 7, 300, 2**63 + 12345, np.uint64
-    able = np.array([0, 3, 19])
-    words = (draws.CLASS_CODES["team"] << 24) | able.astype(u64)
-    turnout, direction = np.empty(3), np.empty(3)
-    stream = Decision.VOTE_TURNOUT.value[0]
-    votes.draw(u64(seed), u64(stream), u64(run), u64(day), words, turnout, direction)
-    for decision, got in ((Decision.VOTE_TURNOUT, turnout), (Decision.VOTE_DIRECTION, direction)):
-        whole = draws.uniform(seed, decision, np.array([run]), day, "team", count)[0]
-        assert got.tolist() == whole[able].tolist()
 
 
 @given(SEEDS, st.sampled_from(["even", "sparse", "heavy"]))

@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.attribution import class_parts, mixed_weights
 from models.fees import SplitRule
-from sim import draws, payouts
+from sim import draws
 from sim.draws import Decision
 from sim.kernels import holders as holder_kernels
 from sim.kernels import orders as order_kernels
-from sim.kernels import popularity, shares
+from sim.kernels import popularity
 from sim.kernels import users as user_kernels
-from sim.kernels.apportion import apportion
+from sim.kernels.tiles import EVERYBODY_FROM
 from sim.phases import billing, demand_reference, holders, market
 from sim.rates import PAYEES, Rates
 from sim.world import Layout
@@ -158,26 +157,39 @@ class TestUsers:
     def words(self, generator):
         return generator.integers(0, 2**32, self.OF_USERS, dtype=np.uint32)
 
+    def lists(self, active):
+        return demand_reference.list_users(active, EVERYBODY_FROM)
+
+    def active(self, generator):
+        """Few, some or nearly all users of a run."""
+        return generator.random(self.OF_USERS) < generator.permutation([0.05, 0.5, 0.9])[:, None]
+
     @given(generators())
     def test_who_uses_the_service(self, drawn):
         generator, most = drawn
-        threshold, active = self.words(generator), generator.random(self.OF_USERS) < 0.5
+        threshold, active = self.words(generator), self.active(generator)
         level = np.array([0, generator.integers(0, 2**32), 2**32], np.uint64)
         credit = gwei(generator, most)
         now, gone = demand_reference.adopt(threshold, level, active)
         where, amounts = np.empty(active.size, np.int64), np.empty(active.size, np.int64)
-        counts = np.empty(len(RUNS), np.int64)
-        left = user_kernels.adopt(threshold, level, active, credit, self.USERS.start, where, amounts, counts)
+        users, (lengths, counts) = np.zeros(self.OF_USERS, np.uint32), np.empty((2, len(RUNS)), np.int64)
+        left = user_kernels.adopt(
+            threshold, level, active, credit, self.USERS.start, users, lengths, counts, where, amounts
+        )
         refunded = np.zeros(credit.size, np.int64)
         refunded[where[:left]] = amounts[:left]
         assert (active == now).all()
         assert (counts == now.sum(axis=1)).all()
+        wanted, wanted_lengths = self.lists(now)
+        assert (lengths == wanted_lengths).all()
+        for run, length in enumerate(lengths):
+            assert (users[run, :length] == wanted[run, :length]).all()
         assert (refunded.reshape(SHAPE)[:, self.USERS] == np.where(gone, credit[:, self.USERS], 0)).all()
 
     @given(generators(), st.floats(0, 1))
     def test_credit_is_kept(self, drawn, refill_at):
         generator, most = drawn
-        active, paid = generator.random(self.OF_USERS) < 0.7, self.words(generator)
+        active, paid = self.active(generator), self.words(generator)
         accounts = tuple(gwei(generator, most // 4) for _ in range(4))
         level = np.array([0, 2**31, 2**32], np.uint64)
         targets, usd = gwei(generator, most, (2, len(RUNS))), generator.random(len(RUNS)) / 1000
@@ -209,7 +221,7 @@ class TestUsers:
     @given(generators(), st.floats(0, 1))
     def test_what_users_ask_for(self, drawn, spread):
         generator, most = drawn
-        active, paid, bits = generator.random(self.OF_USERS) < 0.7, self.words(generator), 5
+        active, paid, bits = self.active(generator), self.words(generator), 5
         kinds = generator.integers(0, 3, self.OF_USERS).astype(np.int16)
         credit, level = gwei(generator, most), np.array([0, 2**31, 2**32], np.uint64)
         access = gwei(generator, most // 10, (len(RUNS),))
@@ -218,9 +230,11 @@ class TestUsers:
         table = generator.integers(0, 6, (len(RUNS), 3 << bits)).astype(np.int8)
         fed, written = np.empty(self.OF_USERS, np.int64), np.empty(self.OF_USERS, np.int64)
         owner, asked = np.empty(self.OF_USERS, np.int32), np.empty((2, len(RUNS)), np.int64)
+        users, lengths = self.lists(active)
         user_kernels.ask(
-            active, paid, kinds, credit, self.USERS.start, *draws.key(SEED, Decision.USER_MODEL, RUNS, 3, "users"),
-            spread, level, access, price, mean_in, mean_out, table, bits, fed, written, owner, asked,
+            users, lengths, active, paid, kinds, credit, self.USERS.start,
+            *draws.key(SEED, Decision.USER_MODEL, RUNS, 3, "users"), spread, level, access, price, mean_in, mean_out,
+            table, bits, fed, written, owner, asked,
         )  # fmt: skip
         u = draws.uniform(SEED, Decision.USER_VOLUME, RUNS, 3, "users", 70)
         fee = np.where(paid < level[:, None], access[:, None], 0)
@@ -228,10 +242,12 @@ class TestUsers:
             active, fee, credit[:, self.USERS], 1.0 - spread + (2.0 * spread) * u, price, mean_in, mean_out
         )
         model = draws.words(SEED, Decision.USER_MODEL, RUNS, 3, "users", 70) >> (32 - bits)
-        assert (fed == wanted[0]).all()
-        assert (written == wanted[1]).all()
         assert (asked == np.stack([w.sum(axis=1) for w in wanted])).all()
-        assert (owner == np.take_along_axis(table, (kinds.astype(np.int64) << bits) + model, axis=1)).all()
+        chosen = np.take_along_axis(table, (kinds.astype(np.int64) << bits) + model, axis=1)
+        for run, length in enumerate(lengths):
+            listed = users[run, :length]
+            for found, by_user in ((fed, wanted[0]), (written, wanted[1]), (owner, chosen)):
+                assert (found[run, :length] == by_user[run, listed]).all()
 
     @given(generators(), st.integers(1, 5), st.integers(1, 4), st.floats(0, 2))
     def test_the_table_of_choice(self, drawn, each, classes, zipf):
@@ -249,15 +265,19 @@ class TestBills:
     def world(self, generator, most, tokens):
         users = LAYOUT.slice("users")
         holdings, shape = gwei(generator, most), (len(RUNS), 70)
+        active = generator.random(shape) < np.array([[0.1], [0.5], [1.0]])
+        user_list, listed = demand_reference.list_users(active, EVERYBODY_FROM)
         asked_in, asked_out = gwei(generator, tokens, shape), gwei(generator, tokens // 5, shape)
-        total = np.stack([asked_in.sum(axis=1), asked_out.sum(axis=1)])
+        counts = np.arange(shape[1]) < listed[:, None]
+        total = np.stack([(asked * counts).sum(axis=1) for asked in (asked_in, asked_out)])
         served = total * np.array([1.0, 0.7, 0.0])
         traits = SimpleNamespace(
             paid=generator.integers(0, 2**32, shape, dtype=np.uint32),
             query_class=generator.integers(0, 3, shape).astype(np.int16),
         )
         usage = SimpleNamespace(
-            users=traits, demand_in=asked_in, demand_out=asked_out, asked=total, class_pot=np.zeros((len(RUNS), 3)),
+            users=traits, user_list=user_list, listed=listed, user_bills=np.empty(shape, np.int64),
+            demand_in=asked_in, demand_out=asked_out, asked=total, class_pot=np.zeros((len(RUNS), 3)),
             model_owner=generator.integers(0, 6, shape).astype(np.int32),
             serving=SimpleNamespace(served_in=served[0], served_out=served[1]),
         )  # fmt: skip
@@ -285,33 +305,6 @@ class TestBills:
         wanted, found = billing.bill(world, rates, rule), billing.bill_fast(world, rates, rule)
         for name in ("bills", "count", "fees", "platform", "burn", "stakers", "by_builder", "by_class"):
             assert (getattr(found, name) == getattr(wanted, name)).all(), name
-
-
-class TestShares:
-    @given(generators())
-    def test_mixed_weights(self, drawn):
-        generator, _ = drawn
-        pots, weights = gwei(generator, CAP // 8, (3, 4)), gwei(generator, 10**9, (3, 4, 50))
-        pots[0] = 0
-        mixed = np.empty((3, 50), np.int64)
-        shares.mix(class_parts(pots, apportion), weights.astype(np.int32), mixed)
-        assert (mixed == mixed_weights(pots, weights)).all()
-
-    @given(generators())
-    def test_payouts_are_credited_to_all_books(self, drawn):
-        generator, most = drawn
-        columns = LAYOUT.slice("contributors")
-        books, amounts = (
-            tuple(gwei(generator, most) for _ in range(3)),
-            gwei(generator, most, (len(RUNS), 40)),
-        )
-        month = gwei(generator, most, (len(RUNS), 40))
-        wanted = [book[:, columns] + amounts for book in books]
-        usage = SimpleNamespace(cumulative_earned=books[1], income_month=month.copy())
-        world = SimpleNamespace(layout=LAYOUT, earned=books[0], income=books[2], usage=usage)
-        payouts.credit(world, "contributors", amounts)
-        assert all((book[:, columns] == sums).all() for book, sums in zip(books, wanted, strict=True))
-        assert (usage.income_month == month + amounts).all()
 
 
 def test_a_draw_needs_a_class_that_is_registered():

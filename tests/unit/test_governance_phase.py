@@ -19,7 +19,7 @@ from sim.governed_columns import GovernedColumns
 from sim.journal import Journal
 from sim.phases import governance
 from sim.services import Services
-from sim.states.governance import SCENARIO, Event, begin_state
+from sim.states.governance import SCENARIO, Delegations, Event, begin_state
 from sim.world import Layout, UsdLog, World, empty_accounts
 
 OPEN = 10**9
@@ -49,11 +49,9 @@ def make_proposal(submit, stated=None, force="none", actions=(("fees.split", NEW
 
 
 def make_economy(proposal=None, per_month=0.0, core=1.0):
-    gas = {name: constant(0) for name in ("propose", "vote", "queue", "execute")}
     scenario = SimpleNamespace(
         start=date(2025, 9, 8),
         proposal=proposal,
-        gas=SimpleNamespace(actions=SimpleNamespace(**gas), price=constant(0)),
         chain=section(vote_cutoff=10_000 * OPEN),
         agents=SimpleNamespace(delegates=section(attrition=Fraction(12, 100))),
         governance=SimpleNamespace(
@@ -64,7 +62,8 @@ def make_economy(proposal=None, per_month=0.0, core=1.0):
             delegation=section(small=0.08, large=0.41, large_from=0.001, votes_itself=0.3, concentration=1.0),
         ),
     )
-    return SimpleNamespace(scenario=scenario, layout=Layout.of(COUNTS), seed=7)
+    gas_fees = dict.fromkeys(("propose", "vote", "queue", "execute"), 0)
+    return SimpleNamespace(scenario=scenario, layout=Layout.of(COUNTS), seed=7, gas_fees=gas_fees)
 
 
 def make_world(economy, runs=(0, 1), wrapped=None, witness_row=None, rules=None):
@@ -107,8 +106,18 @@ def live(world, economy, days, services=None, each=None):
             each(day)
         governance.advance(world, economy, services)
         if day == 0:
-            world.governance.delegate_to[:] = SELF
+            delegate(world, {})
             world.governance.core[:] = True
+
+
+def delegate(world, to, row=slice(None), small=()):
+    """Let everybody vote itself but those of `to`, column -> delegate; `small` are the columns of small owners."""
+    delegate_to = np.full(world.governance.core.shape, SELF, np.int32)
+    for column, choice in to.items():
+        delegate_to[row, column] = choice
+    is_small = np.zeros(delegate_to.shape, bool)
+    is_small[:, list(small)] = True
+    world.governance.delegations = Delegations.of(delegate_to, is_small, DELEGATE)
 
 
 def told(world, kind, run=None) -> list[Event]:
@@ -176,7 +185,7 @@ class TestCounting:
         world = make_world(economy)
         live(world, economy, [0])
         wrap(world, 1, 5_000_000, row=1)
-        world.governance.delegate_to[1, 1] = UNDELEGATED
+        delegate(world, {1: UNDELEGATED}, row=1)
         live(world, economy, range(1, 20))
         assert (split(world, 0), split(world, 1)) == (NEW, OLD)
         assert [event.run for event in told(world, "defeated")] == [1]
@@ -186,7 +195,7 @@ class TestCounting:
         economy = make_economy(make_proposal(date(2025, 9, 10)))
         world = make_world(economy, wrapped={HOLDER: 60_000, DELEGATE: 20_000, 1: undelegated})
         live(world, economy, [0])
-        world.governance.delegate_to[:, 1] = UNDELEGATED
+        delegate(world, {1: UNDELEGATED})
         live(world, economy, range(1, 20))
         assert (split(world) == NEW) is passes
         assert world.governance.last.reached[0] == passes
@@ -207,7 +216,7 @@ class TestCounting:
             )
             world = make_world(economy, wrapped=wrapped)
             live(world, economy, [0])
-            world.governance.delegate_to[:, 1] = UNDELEGATED
+            delegate(world, {1: UNDELEGATED})
             live(world, economy, range(1, 20))
             assert world.governance.last.reached[0] == reached
             assert world.governance.last.passed[0] == reached
@@ -228,8 +237,7 @@ class TestCounting:
         economy = make_economy(make_proposal(date(2025, 9, 10)))
         world = make_world(economy, wrapped={HOLDER: 60_000, DELEGATE: 20_000, 4: 20_000})
         live(world, economy, [0])
-        world.governance.small[:, 4] = True
-        world.governance.delegate_to[:, 4] = 0
+        delegate(world, {4: 0}, small=[4])
         live(world, economy, range(1, 12))
         assert world.governance.last.small_votes_share[0] == pytest.approx(0.2)
         assert world.governance.last.nakamoto_votes[0] == 1
@@ -388,14 +396,12 @@ class TestGateway:
 
 def test_gas_is_charged_to_voters_and_proposer():
     economy = make_economy(make_proposal(date(2025, 9, 10)))
-    economy.scenario.gas.price = constant(2)
-    for name, units in (("propose", 400), ("vote", 65), ("queue", 150), ("execute", 160)):
-        setattr(economy.scenario.gas.actions, name, constant(units))
+    economy.gas_fees = {"propose": 800, "vote": 130, "queue": 300, "execute": 320}
     world = make_world(economy)
     world.agent_balance("wallet.l2")[:] = 10**6
     live(world, economy, range(20))
     paid = 10**6 - world.agent_balance("wallet.l2")[0]
-    assert paid[HOLDER] == 2 * 65
-    assert paid[DELEGATE] == 2 * (400 + 65 + 150 + 160)
+    assert paid[HOLDER] == 130
+    assert paid[DELEGATE] == 800 + 130 + 300 + 320
     assert world.world_balance("gas_vault")[0] == paid.sum()
     assert (world.governance.proposals.topic[:, 0] == SCENARIO).all()

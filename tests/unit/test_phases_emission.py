@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim import payouts
+
 sys.path.insert(0, str(Path(__file__).parent))
 import small_world as small
 
@@ -43,7 +45,9 @@ def test_a_month_pays_exactly_its_budget():
     earned = world.earned_by("contributors").sum(axis=1), world.earned_by("builders").sum(axis=1)
     assert earned[0].tolist() == [1_000_000 * GWEI] * 3
     assert earned[1].tolist() == [500_000 * GWEI] * 3
+    payouts.bring_forward(world)
     assert (world.usage.cumulative_earned == world.earned).all()
+    assert (world.income == world.earned).all()
 
 
 def test_the_order_of_a_poor_pool():

@@ -189,6 +189,17 @@ def test_runs_do_not_see_each_other(model):
             assert getattr(alone, field.name)[0] == getattr(whole, field.name)[run], field.name
 
 
+@pytest.mark.parametrize("count", [1.0, 300.0, 700.0, 1200.0, 9000.0])
+def test_one_count_of_adapters_for_all_runs_is_read_as_many_are(model, count):
+    """A count that all runs share is placed once, and on a mix of the grid no other mix is read."""
+    surface, rho = model.surfaces[0], np.array([0.0, 0.3, RHO_GRID[-1], 0.99, 1.0, np.inf, 0.5])
+    alike, among = np.full(rho.size, count), np.array([count] * (rho.size - 1) + [500.0])
+    for read in (surface.latency, surface.ttft, surface.hit_rate):
+        assert (read(rho, alike)[..., :-1] == read(rho, among)[..., :-1]).all()
+    for read in (surface.capacity, surface.full_latency, surface.full_ttft):
+        assert (read(alike)[..., :-1] == read(among)[..., :-1]).all()
+
+
 def test_identical_groups_equal_one_group(model):
     split = build(fleet=[FleetGroup(CPU, 3, 0.4), FleetGroup(CPU, 5, 0.4)])
     one, two = a_day(model, DEMAND), a_day(split, DEMAND)

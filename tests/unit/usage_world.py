@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from models.units import Duration
+from sim import payouts
 from sim.governed_columns import GovernedColumns
 from sim.journal import Journal
 from sim.ledger import at, move
@@ -204,6 +205,7 @@ def economy_of(told, last=95, fleet=None):
         epoch_end=ends,
         month_of_day=month,
         fleet=fleet or Fleet(),
+        gas_fees={"claim": 90_000, "top_up": 60_000},
         people_per_agent=lambda name: 1.0,
         date_of=lambda day: START + timedelta(days=day),
     )
@@ -288,6 +290,7 @@ def check(world):
     assert world.holdings.min() >= 0
     assert (world.world_balance("clearing") == 0).all()
     assert (world.world_balance("distributor") == world.earned.sum(axis=1) + world.dust).all()
+    payouts.bring_forward(world)
     assert (world.usage.cumulative_earned - world.usage.claimed == world.earned).all()
 
 
