@@ -9,12 +9,26 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sim.kernels.philox import block, key_words
+from sim.kernels.philox import TILE, key_words, shared_words
 
 STAKE, UNSTAKE, WRAP, UNWRAP, DEPOSIT, WITHDRAW = range(6)
 """Places of the moves in `follow_plans`."""
 _NONE = np.int64(0)
-_TILE = 512
+
+
+@njit(cache=True, nogil=True)
+def _sell(held, kept, sale, words, least, rate):  # type: ignore[no-untyped-def]
+    """Fill the sales of some holders, take what they sell of airdrops away from `kept`, and return the sum."""
+    total = _NONE
+    for a in range(sale.size):
+        dropped = min(kept[a], held[a])
+        sold = dropped if words[a] < least else _NONE
+        kept[a] = dropped - sold
+        rest = held[a] - dropped
+        # a float64 of more than 2^53 gwei may be the larger one
+        sale[a] = sold + min(np.int64(np.floor(np.float64(rest) * rate)), rest)
+        total += sale[a]
+    return total
 
 
 @njit(cache=True, nogil=True)
@@ -34,7 +48,7 @@ def sell_airdrops(  # type: ignore[no-untyped-def]
     first
         Column of the first holder.
     seed, stream, day, agent
-        Key of the draw, whose first word decides, and agent word of the first holder, uint64.
+        Key of the draws, which are `sim.draws.SHARED`, and agent word of the first holder, uint64.
     runs
         Run numbers, uint64 (runs,).
     limit
@@ -43,17 +57,15 @@ def sell_airdrops(  # type: ignore[no-untyped-def]
         Part of the rest that is sold today.
     """
     k0, k1 = key_words(seed)
-    count = airdropped.shape[1]
+    count, words = airdropped.shape[1], np.empty(TILE, np.uint64)
     for r in range(airdropped.shape[0]):
-        held, kept, sale = wallets[r, first : first + count], airdropped[r], sales[r]
-        least, run, total = limit[r], runs[r], _NONE
-        for a in range(count):
-            word, _, _, _ = block(agent + np.uint64(a), day, run, stream, k0, k1)
-            dropped = min(kept[a], held[a])
-            sold = dropped if word < least else _NONE
-            kept[a] = dropped - sold
-            sale[a] = sold + np.int64(np.floor(np.float64(held[a] - dropped) * rate))
-            total += sale[a]
+        held, total = wallets[r, first : first + count], _NONE
+        for a in range(0, count, TILE):
+            own = slice(a, min(a + TILE, count))
+            shared_words(agent + np.uint64(a >> 2), day, runs[r], stream, k0, k1, words)
+            total += _sell(
+                held[own], airdropped[r, own], sales[r, own], words[: own.stop - a], limit[r], rate
+            )
         totals[r] = total
 
 
@@ -126,12 +138,12 @@ def follow_plans(  # type: ignore[no-untyped-def]
     counts
         How many these are, int64 (6,), written.
     """
-    agents, moves = l1.shape[1], np.empty((6, _TILE), np.int64)
+    agents, moves = l1.shape[1], np.empty((6, TILE), np.int64)
     counts[:] = 0
     for r in range(l1.shape[0]):
         for c in range(places.shape[0]):
-            for first in range(places[c, 0], places[c, 1], _TILE):
-                last = min(first + _TILE, places[c, 1])
+            for first in range(places[c, 0], places[c, 1], TILE):
+                last = min(first + TILE, places[c, 1])
                 own = slice(first, last)
                 _plan(
                     l1[r, own], l2[r, own], stake[r, own], wrapped[r, own], takes_part[r, own],

@@ -73,7 +73,8 @@ def sell_airdrops(
     """
     dropped = np.minimum(airdropped, wallets)
     sold = np.where(words < draws.below(hazard)[:, None], dropped, 0)
-    return sold + np.floor((wallets - dropped) * rate).astype(np.int64), dropped - sold
+    rest = wallets - dropped
+    return sold + np.minimum(np.floor(rest * rate).astype(np.int64), rest), dropped - sold
 
 
 def _sell_holders(world: World, economy: Economy) -> None:
@@ -90,7 +91,7 @@ def _sell_holders(world: World, economy: Economy) -> None:
         world.market.holder_sales,
         world.market.holders_sell,
         world.layout.slice("holders").start,
-        *draws.key(economy.seed, Decision.HOLDER_SELL, world.runs, world.day, "holders"),
+        *draws.key(economy.seed, Decision.HOLDER_SALE, world.runs, world.day, "holders"),
         draws.below(hazard),
         daily_rate_from_monthly(float(sell.monthly.value)),
     )
@@ -181,10 +182,11 @@ def _follow_plans(world: World, economy: Economy) -> None:
 def whose_day(day: int, every: int, columns: slice) -> tuple[int, int]:
     """Return the first column of those who revisit their plan on `day`, and the one after the last.
 
-    Each agent has one day in every `every`, and those of a day stand side by side: their accounts share cache lines.
+    Agent a of n has day a * every // n of the cycle: those of a day stand side by side, and share cache lines.
     """
     count, part = columns.stop - columns.start, day % every
-    return columns.start + part * count // every, columns.start + (part + 1) * count // every
+    first, stop = (-(-days * count // every) for days in (part, part + 1))
+    return columns.start + first, columns.start + stop
 
 
 def _planned(world: World, economy: Economy) -> list[Picks]:

@@ -67,6 +67,7 @@ def conserves(chosen, runs):
 
 @settings(max_examples=4)
 @given(SETTINGS, st.lists(st.integers(0, 10**6), min_size=1, max_size=3, unique=True))
+@example({"agents.holders.sell.monthly": "100 %", "agents.holders.plan.participate": "0 %"}, [9126])
 def test_no_scenario_loses_a_gwei(chosen, runs):
     conserves(chosen, runs)
 

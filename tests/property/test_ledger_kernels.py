@@ -11,7 +11,6 @@ from hypothesis.extra import numpy as hnp
 from models.apportion import apportion_floor
 from models.inequality import nakamoto
 from sim.kernels import moves, people, rewards, sums
-from sim.phases import grants
 from sim.picks import Picks
 
 CAP = 10**18
@@ -205,14 +204,3 @@ def test_what_people_own_is_numpy(seed, kind):
     half = np.empty(runs, np.int64)
     people.nakamoto(amounts, half)
     assert (half == nakamoto(amounts)).all()
-
-
-@given(SEEDS)
-def test_grantees_are_the_first_by_order(seed):
-    """Ties go to the lowest index, and nobody is chosen who is not eligible, however many are wanted."""
-    draw = np.random.default_rng(seed)
-    runs, agents = shape_of(draw)
-    order, eligible = np.round(draw.random((runs, agents)), 1), draw.random((runs, agents)) < draw.random()
-    number = draw.integers(0, agents + 3, runs)
-    place = np.argsort(np.argsort(np.where(eligible, order, np.inf), axis=1, kind="stable"), axis=1)
-    assert (grants._first(order, eligible, number) == (eligible & (place < number[:, None]))).all()

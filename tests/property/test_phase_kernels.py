@@ -74,10 +74,10 @@ class TestHolders:
         wallets = gwei(generator, most)
         airdropped = gwei(generator, most, (len(RUNS), 90))
         hazard = np.array([0.0, chance, 1.0])
-        words = draws.words(SEED, Decision.HOLDER_SELL, RUNS, 17, "holders", 90)
+        words = draws.words(SEED, Decision.HOLDER_SALE, RUNS, 17, "holders", 90)
         sold, kept = holders.sell_airdrops(wallets[:, columns], airdropped, words, hazard, rate)
         sales, totals = np.full((len(RUNS), 90), -1, np.int64), np.full(len(RUNS), -1, np.int64)
-        key = draws.key(SEED, Decision.HOLDER_SELL, RUNS, 17, "holders")
+        key = draws.key(SEED, Decision.HOLDER_SALE, RUNS, 17, "holders")
         holder_kernels.sell_airdrops(
             wallets, airdropped, sales, totals, columns.start, *key, draws.below(hazard), rate
         )

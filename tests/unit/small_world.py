@@ -43,6 +43,7 @@ BUSY = (
     "market.buyback.usd=50_000 USD/month",
     "agents.contributors.attackers.copy=40 %",
     "agents.contributors.plan.participate=100 %",
+    "agents.contributors.plan.every=7 d",
     "attribution.detection=20 %",
     "attribution.dispute.rate=90 %/month",
     "token.buckets.investors.cliff=1 months",

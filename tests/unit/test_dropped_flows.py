@@ -54,7 +54,7 @@ LEGS = {
     ("S1", "unbonding", "wallet.l2"): 37,
     ("S2", "staking_rewards", "stake"): 15,
     ("H1", "wallet.l2", "wrapped"): 14,
-    ("H1", "wrapped", "wallet.l2"): 30,
+    ("H1", "wrapped", "wallet.l2"): 38,
     ("M1", "wallet.l1", "venue"): 0,
     ("M1", "venue", "wallet.l1"): 0,
     ("M2", "market_maker", "venue"): 1,

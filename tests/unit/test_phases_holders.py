@@ -96,9 +96,9 @@ class TestSales:
 
 
 class TestPlan:
-    """Team: 40 % staked, 20 % wrapped, half take part, every 30 days; the phase of a team of one is day 29 mod 30."""
+    """Team: 40 % staked, 20 % wrapped, half take part, every 30 days; the phase of a team of one is day 0 mod 30."""
 
-    TEAM_DAY = 59
+    TEAM_DAY = 60
 
     def planned(self, taste=0.1, day=TEAM_DAY, economy=ECONOMY, **held):
         world = small.stand(economy, day)

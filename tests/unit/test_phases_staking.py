@@ -90,24 +90,24 @@ def test_released_stake_is_free_on_its_day_and_not_before(world):
 @pytest.mark.parametrize(("taste", "days"), [(0.19, 365), (0.21, 7)])
 def test_the_lock_class_sets_the_delay(taste, days):
     """Half of the team takes part and 40 % of those lock long: a taste below 0.2 waits a year, above it a week."""
-    world = small.stand(ECONOMY, 29)
+    world = small.stand(ECONOMY, 30)
     world.holding.taste[:, world.layout.slice("team")] = taste
     # somebody who wants 40 % staked holds everything in stake
     stakes(world, team=100_000 * GWEI)
     small.run_phase_of(world, ECONOMY, "holders")
     out = 60_000 * GWEI
     assert world.agent_balance("unbonding", "team").tolist() == [[out]] * 3
-    assert sorted(world.holding.unbonding.due) == [29 + days]
-    small.run_phase_of(small.turn(world, 29 + days), ECONOMY, "staking")
+    assert sorted(world.holding.unbonding.due) == [30 + days]
+    small.run_phase_of(small.turn(world, 30 + days), ECONOMY, "staking")
     assert world.agent_balance("wallet.l2", "team").tolist() == [[out]] * 3
 
 
 def test_a_vote_may_have_changed_the_delay_in_one_run():
-    world = small.stand(ECONOMY, 29)
+    world = small.stand(ECONOMY, 30)
     world.holding.taste[:, world.layout.slice("team")] = 0.3
     world.governed.write("staking.locks.flexible", (20 * 86_400,), np.array([False, True, False]))
     stakes(world, team=100_000 * GWEI)
     small.run_phase_of(world, ECONOMY, "holders")
-    assert sorted(world.holding.unbonding.due) == [36, 49]
-    small.run_phase_of(small.turn(world, 36), ECONOMY, "staking")
+    assert sorted(world.holding.unbonding.due) == [37, 50]
+    small.run_phase_of(small.turn(world, 37), ECONOMY, "staking")
     assert (world.agent_balance("wallet.l2", "team")[:, 0] > 0).tolist() == [True, False, True]
