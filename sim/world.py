@@ -156,7 +156,7 @@ class World:
         Liability of the distributor: payouts per agent, int64 (runs, agents), and the carried remainder (runs,).
     income
         What each agent was paid since the last settlement epoch ended (payouts, rewards, grants, emission, unlocks,
-        operators' pay), int64 (runs, agents).
+        operators' pay), int64 (runs, agents); payouts as last brought forward (`sim/payouts.py`).
     price_usd
         Yesterday's close in USD per OPEN, float64 (runs,); the market phase writes today's.
     governed

@@ -40,6 +40,11 @@ def growth_mb(days: int) -> dict[str, float]:
 
 def peak_mib() -> float:
     """Return the highest resident set of this process so far, MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage would count what the parent held when it made this process
+        lines = status.read_text(encoding="ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, but bytes on macOS
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 

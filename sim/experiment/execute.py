@@ -21,7 +21,7 @@ from sim.experiment.describe import describe, unlocks_frame, write_side_files
 from sim.experiment.executors import AUTO, SHORT, Executor, open_executor
 from sim.experiment.failures import CheckFailed, disk_named
 from sim.experiment.memory import memory_share
-from sim.experiment.plan import UNIT_BYTES, Unit, default_block, missing_runs, plan
+from sim.experiment.plan import AWAY_BYTES, Unit, default_block, missing_runs, plan
 from sim.experiment.progress import Progress, ProgressFile, Reporter, watching
 from sim.experiment.worker import Job, compute_away, compute_here
 from sim.results.assembly import assemble
@@ -171,7 +171,7 @@ def _brief(order: Order, wanted: Manifest, missing: Mapping[str, Sequence[int]])
 
 def _unit_bytes(executor: Executor) -> int:
     """Return what a unit may take: this machine's memory is no measure of a cluster's."""
-    return UNIT_BYTES if executor.remote else memory_share(executor.workers)
+    return AWAY_BYTES if executor.remote else memory_share(executor.workers)
 
 
 def _compute_units(

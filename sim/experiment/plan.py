@@ -23,6 +23,9 @@ MOST = 256
 UNIT_BYTES = 2 * 2**30
 """Most memory of one unit in flight, where the machine has it."""
 
+AWAY_BYTES = 512 * 2**20
+"""The same on a cluster, whose machines' memory is not known; its shards also travel."""
+
 _AGENT_RUN_BYTES = 320
 _CELL_BYTES = 3 * 8
 _FIXED_COST = 4

@@ -99,9 +99,9 @@ class UsageState:
     operator_shortfall
         Claim of the last day that the platform part did not pay, (runs,).
     cumulative_earned, claimed
-        Lifetime payouts and claims, (runs, agents).
+        Lifetime payouts as last brought forward (`sim/payouts.py`), and claims, (runs, agents).
     income_month
-        Contributors' payouts since the last epoch ended, (runs, contributors).
+        Contributors' payouts since the last epoch ended, as last brought forward, (runs, contributors).
     to_withdraw
         What agents will withdraw and sell, (runs, agents).
     serving
