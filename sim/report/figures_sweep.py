@@ -151,8 +151,10 @@ def tornado(
         width = max(abs(end["difference"] or 0.0) for end in ends)
         swings.append((width, name, ends, texts[index]))
     for place, (_, _, ends, said) in enumerate(sorted(swings, key=lambda swing: swing[0])):
-        for end, text, colour in zip(ends, said, (LOW, HIGH), strict=True):
-            _bar(axes, place, end, text, colour)
+        # ends that move one way would cover each other: each has half of the place
+        apart = 0.17 if (ends[0]["difference"] or 0.0) * (ends[1]["difference"] or 0.0) > 0 else 0.0
+        for end, text, colour, aside in zip(ends, said, (LOW, HIGH), (apart, -apart), strict=True):
+            _bar(axes, place + aside, 0.62 - 2 * apart, end, text, colour)
     axes.axvline(0, color="#333333", linewidth=0.9)
     ordered = [name for _, name, _, _ in sorted(swings, key=lambda swing: swing[0])]
     axes.set_yticks(range(len(ordered)), ordered)
@@ -171,11 +173,11 @@ def tornado(
     return to_svg(figure, f"tornado-{metric}")
 
 
-def _bar(axes: Axes, place: int, end: dict[str, Any], text: str, colour: str) -> None:
+def _bar(axes: Axes, place: float, height: float, end: dict[str, Any], text: str, colour: str) -> None:
     value = end["difference"]
     if not value:
         return
-    axes.barh(place, value, height=0.62, color=colour, alpha=0.75)
+    axes.barh(place, value, height=height, color=colour, alpha=0.75)
     low, high = end["difference_low"], end["difference_high"]
     if low is not None and high is not None:
         axes.plot([low, high], [place, place], color="#333333", linewidth=1.0)
