@@ -11,12 +11,17 @@ import pytest
 pytest.importorskip("eth", reason="needs the chain extra (py-evm)")
 pytest.importorskip("eth_account", reason="needs the chain extra (eth-account)")
 
+from sim.chain.addresses import address_of
+from sim.chain.artifacts import load
 from sim.chain.demo import open_spec
 from sim.chain.rpc.devnet import Devnet, DevnetOptions
 from sim.chain.rpc.dispatcher import Dispatcher
 from sim.chain.rpc.errors import RpcError
 
 OPEN = 10**18
+GOPEN, TOKEN = load("GOPEN").abi, load("OPEN").abi
+ZERO = "0x" + "00" * 20
+NOBODY = "0x" + address_of("nobody").hex()
 
 
 class Asked:
@@ -58,6 +63,27 @@ def network() -> Devnet:
 def restored(name: str) -> Iterator[Asked]:
     """Give one node, and take both back to where they were."""
     whole = network()
-    number = whole.snapshot()
+    moment = whole.snapshot()
     yield Asked(whole, name)
-    assert whole.revert(number)
+    assert whole.revert(moment)
+
+
+def number(text: str) -> int:
+    """Return a quantity."""
+    return int(text, 16)
+
+
+def call_of(abi: Any, function: str, *arguments: Any) -> str:
+    """Return the data of a call."""
+    return "0x" + abi.encode_call(function, *arguments).hex()
+
+
+def send(node: Asked, fields: dict[str, Any]) -> Any:
+    """Send, and return the receipt."""
+    return node("eth_getTransactionReceipt", node("eth_sendTransaction", fields))
+
+
+def wrap(l2: Asked, amount: int, account: int = 0) -> Any:
+    """Wrap OPEN, and return the receipt."""
+    whole = {"from": l2.accounts[account], "to": l2.contract("GOPEN"), "value": hex(amount)}
+    return send(l2, whole | {"data": call_of(GOPEN, "deposit")})
