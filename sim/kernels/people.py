@@ -32,7 +32,11 @@ def owned(holdings, earned, out):  # type: ignore[no-untyped-def]
     for r in range(earned.shape[0]):
         row, total = earned[r], out[r]
         total[:] = row
-        for k in range(holdings.shape[0]):
+        for k in range(0, holdings.shape[0] - 2, 3):  # three accounts wait for memory together
+            one, two, three = holdings[k, r], holdings[k + 1, r], holdings[k + 2, r]
+            for a in range(total.size):
+                total[a] += one[a] + two[a] + three[a]
+        for k in range(holdings.shape[0] - holdings.shape[0] % 3, holdings.shape[0]):
             held = holdings[k, r]
             for a in range(held.size):
                 total[a] += held[a]

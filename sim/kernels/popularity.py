@@ -6,6 +6,8 @@ order of the models that is found once.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -20,36 +22,47 @@ def _weigh(order, offered, each, table, weights):  # type: ignore[no-untyped-def
     """Fill `weights` (runs, classes, models) by each model's rank among the active models of a class."""
     weights[:] = 0
     classes, models = weights.shape[1], weights.shape[2]
+    builder, own = np.empty(models, np.int64), np.empty(models, np.int64)
+    for m in range(models):
+        builder[m], own[m] = m // each, m % classes
     for r in range(order.shape[0]):
+        rank = np.zeros(classes, np.int64)
+        for i in range(models):
+            m = order[r, i]
+            if offered[r, builder[m]]:
+                weights[r, own[m], m] = table[rank[own[m]]]
+                rank[own[m]] += 1
         for k in range(classes):
-            has_own = False
-            for m in range(k, models, classes):
-                has_own |= offered[r, m // each]
-            rank = 0
-            for i in range(models):
-                m = order[r, i]
-                if offered[r, m // each] and (not has_own or m % classes == k):
-                    weights[r, k, m] = table[rank]
-                    rank += 1
-            if rank == 0:
-                weights[r, k, 0] = 1
+            if rank[k] == 0:  # a class without an active model of its own is served by those of all
+                place = 0
+                for i in range(models):
+                    m = order[r, i]
+                    if offered[r, builder[m]]:
+                        weights[r, k, m] = table[place]
+                        place += 1
+                if place == 0:
+                    weights[r, k, 0] = 1
 
 
 @njit(cache=True, nogil=True)
 def _fill(counts, each, cells):  # type: ignore[no-untyped-def]
     """Fill `cells` (rows, cells) with builders, each as often as its models count (rows, models)."""
     for row in range(counts.shape[0]):
-        cell = 0
-        for m in range(counts.shape[1]):
-            for _ in range(counts[row, m]):
-                cells[row, cell] = m // each
-                cell += 1
+        first = np.int64(0)
+        for builder in range(counts.shape[1] // each):
+            last = first
+            for m in range(builder * each, (builder + 1) * each):
+                last += counts[row, m]
+            own = cells[row, first:last]
+            for cell in range(own.size):
+                own[cell] = builder
+            first = last
 
 
 def cells_of(
     order: NDArray[np.int32], offered: NDArray[np.bool_], each: int, table: Int, classes: int, cells: int
-) -> NDArray[np.int32]:
-    """Return the builder of each cell, (runs, classes * cells).
+) -> NDArray[np.signedinteger[Any]]:
+    """Return the builder of each cell in the smallest type that holds all, (runs, classes * cells).
 
     Parameters
     ----------
@@ -68,6 +81,6 @@ def cells_of(
     weights = np.empty((runs, classes, models), np.int64)
     _weigh(order, offered, each, table, weights)
     counts = apportion(cells, weights.reshape(-1, models))
-    found = np.empty((runs * classes, cells), np.int32)
+    found = np.empty((runs * classes, cells), np.min_scalar_type(-offered.shape[1]))
     _fill(counts, each, found)
     return found.reshape(runs, -1)

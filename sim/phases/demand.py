@@ -77,7 +77,7 @@ def _rank_models(world: World, economy: Economy) -> None:
     weights = zipf_weights(np.arange(models), float(economy.scenario.demand.popularity.zipf.value))
     usage.popularity = cells_of(
         usage.model_order, usage.builder_active, each, weights, usage.class_pot.shape[1], 2**CELL_BITS
-    ).astype(usage.popularity.dtype)
+    )
 
 
 def _adopt(world: World, economy: Economy, rates: Rates) -> None:
