@@ -141,7 +141,7 @@ class Cluster:
     def _alive(self) -> bool:
         if self.client.status != "running":
             return False
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, OSError):  # the scheduler may end while it is asked
             return bool(self.client.sync(self.client.scheduler.ncores, callback_timeout=CONNECT_S))
         return False
 

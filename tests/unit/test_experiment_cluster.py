@@ -32,6 +32,17 @@ from sim.results.origin import Origin
 FOLDER = Path(__file__).parent
 
 
+@pytest.mark.parametrize("error", [TimeoutError, ConnectionResetError])
+def test_a_scheduler_that_ends_while_it_is_asked(error: type[Exception]) -> None:
+    """It is not alive, which is said when it stays so; the answer that did not come is no failure of its own."""
+
+    def sync(*_: object, **__: object) -> None:
+        raise error("reset by peer")
+
+    client = SimpleNamespace(status="running", sync=sync, scheduler=SimpleNamespace(ncores=None))
+    assert not cluster.Cluster(client, "dask://host:8786", 1)._alive()  # type: ignore[arg-type]
+
+
 class TestAddress:
     @pytest.mark.parametrize(
         "backend", ["auto", "loky", "threading", "dask://localhost:8786", "dask://[::1]:8786"]
