@@ -74,22 +74,28 @@ def _start(wanted: launch.Request, name: str, folder: Path) -> None:
 
 def _under_way(folder: Path) -> None:
     """Show the runs that are computed and what became of the jobs of this page, twice a second while any is."""
-    jobs = launch.jobs(folder)
-    busy = any(launch.is_running(folder, job.name) for job in jobs)
-    if busy or any(entry.status == "computing" for entry in entries(folder)):
+    if _is_busy(folder):
         _watch(folder)
-    elif jobs:
+    elif launch.jobs(folder):
         _standing(folder)
+
+
+def _is_busy(folder: Path) -> bool:
+    """Return whether a run is computed, by a job of this page or elsewhere."""
+    busy = any(launch.is_running(folder, job.name) for job in launch.jobs(folder))
+    return busy or any(entry.status == "computing" for entry in entries(folder))
 
 
 @st.fragment(run_every=EVERY_S)
 def _watch(folder: Path) -> None:
-    if not _standing(folder):
+    if not _is_busy(folder):
+        # nothing is drawn before: a button that the whole page draws anew at once would lose its click
         st.rerun()
+    _standing(folder)
 
 
-def _standing(folder: Path) -> bool:
-    """Draw how runs stand; return whether any is still computed."""
+def _standing(folder: Path) -> None:
+    """Draw how runs stand."""
     found = {entry.name: entry for entry in entries(folder)}
     jobs = launch.jobs(folder)
     running = {job.name for job in jobs if launch.is_running(folder, job.name)}
@@ -102,7 +108,6 @@ def _standing(folder: Path) -> bool:
             _ended(folder, job, found.get(job.name))
     for name in elsewhere:
         _bar(folder, name, None)
-    return bool(running or elsewhere)
 
 
 def _bar(folder: Path, name: str, job: launch.Job | None) -> None:
