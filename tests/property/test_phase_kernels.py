@@ -20,32 +20,9 @@ from sim.kernels import users as user_kernels
 from sim.kernels.tiles import EVERYBODY_FROM
 from sim.phases import billing, demand_reference, holders, market
 from sim.rates import PAYEES, Rates
-from sim.world import Layout
+from tests.property.kernel_arrays import CAP, LAYOUT, RUNS, SHAPE, generators, gwei
 
-CAP = 10**18
-LAYOUT = Layout.of(
-    {"holders": 90, "users": 70, "contributors": 40, "builders": 6, "operators": 3, "investors": 2, "team": 2,
-     "delegates": 1, "traders": 5}
-)  # fmt: skip
-RUNS = np.array([0, 4, 9], np.int64)
-SHAPE = (len(RUNS), LAYOUT.agents)
 SEED = 0x1234_5678_9ABC_DEF0
-
-
-@st.composite
-def generators(draw):
-    """A generator of arrays and the size of amounts: small, usual, or whole caps."""
-    return np.random.default_rng(draw(st.integers(0, 2**32 - 1))), draw(
-        st.sampled_from([3, 10**9, 10**13, CAP // 4])
-    )
-
-
-def gwei(generator, most, shape=SHAPE):
-    """Amounts up to `most`, a third of them 0 and a few exactly that."""
-    out = generator.integers(0, most, shape, endpoint=True)
-    out[generator.random(shape) < 0.3] = 0
-    out[generator.random(shape) < 0.1] = most
-    return out
 
 
 class TestDraws:

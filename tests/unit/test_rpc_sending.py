@@ -14,11 +14,6 @@ def l2():
     yield from restored("l2")
 
 
-@pytest.fixture
-def l1():
-    yield from restored("l1")
-
-
 def test_what_a_client_leaves_open_is_filled_in(l2):
     receipt = send(l2, {"from": l2.accounts[2], "to": NOBODY, "value": "0x1"})
     transaction = l2("eth_getTransactionByHash", receipt["transactionHash"])
