@@ -42,15 +42,13 @@ class Picks:
     @classmethod
     def of(cls, amount: Int) -> Picks:
         """Return the elements of an array (runs, agents) that are not 0, in the order of the array."""
-        where, amounts = room(amount.size)
-        count = kernel.pick(np.ascontiguousarray(amount), where, amounts)
-        return cls(where[:count].copy(), amounts[:count].copy())
+        return cls.of_columns(np.ascontiguousarray(amount), slice(0, amount.shape[1]))
 
     @classmethod
     def of_columns(cls, amount: Int, columns: slice) -> Picks:
         """Return the elements of some columns of an array (runs, agents), contiguous, that are not 0."""
         where, amounts = room(amount.size)
-        count = kernel.pick_columns(amount, columns.start, columns.stop, where, amounts)
+        count = kernel.pick(amount, columns.start, columns.stop, where, amounts)
         return cls(where[:count].copy(), amounts[:count].copy())
 
     @classmethod

@@ -27,25 +27,18 @@ def _pick_row(amount, base, where, amounts, count):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def pick(amount, where, amounts):  # type: ignore[no-untyped-def]
-    """List the elements that are not 0; returns how many there are.
+def pick(amount, start, stop, where, amounts):  # type: ignore[no-untyped-def]
+    """List the elements of some columns that are not 0; returns how many there are.
 
     Parameters
     ----------
     amount
         int64 (runs, agents).
+    start, stop
+        First column, and the one after the last.
     where, amounts
-        Flat index and element, int64 with room for all elements, written.
+        Flat index and element, int64 with room for all of them, written.
     """
-    count, agents = 0, amount.shape[1]
-    for r in range(amount.shape[0]):
-        count = _pick_row(amount[r], r * agents, where, amounts, count)
-    return count
-
-
-@njit(cache=True, nogil=True)
-def pick_columns(amount, start, stop, where, amounts):  # type: ignore[no-untyped-def]
-    """List the elements of the columns from `start` up to `stop` that are not 0, as `pick` does."""
     count, agents = 0, amount.shape[1]
     for r in range(amount.shape[0]):
         count = _pick_row(amount[r, start:stop], r * agents + start, where, amounts, count)
