@@ -121,5 +121,7 @@ AGENT_CLASSES = (
 )
 """Classes of the population, in the order of the agent axis; `INSTITUTIONS` follow them."""
 
+PAYEES = ("contributors", "builders")
+"""Classes that the distributor pays, and whose unclaimed payouts it holds."""
 INSTITUTIONS = ("sequencer", "public_goods")
 """Wallets with an owner but without behaviour, one agent each."""

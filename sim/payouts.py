@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.accounts import PAYEES
 from sim.kernels import orders, shares
 from sim.kernels.apportion import apportion
 from sim.picks import Picks
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from sim.world import World
 
 Int = NDArray[np.int64]
-
-PAYEES = ("contributors", "builders")
-"""Classes that the distributor pays."""
 
 
 def credit(world: World, agent_class: str, amounts: Int) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim import gas
+from sim.accounts import PAYEES
 from sim.ledger import at, move
-from sim.payouts import PAYEES, bring_forward, plan_sale
+from sim.payouts import bring_forward, plan_sale
 from sim.rates import on
 
 if TYPE_CHECKING:

@@ -16,17 +16,14 @@ from typing import TYPE_CHECKING
 from models.errors import InputError, Problem
 from models.units import parse_amount
 from models.vesting import vested_on
-from sim.accounts import ACCOUNTS, AGENT_CLASSES, BUCKET_ROLES, INSTITUTIONS
+from sim.accounts import ACCOUNTS, AGENT_CLASSES, BUCKET_ROLES, INSTITUTIONS, PAYEES
 from sim.scenario.words import did_you_mean
 from sim.schedules import schedules_of
 
 if TYPE_CHECKING:
     from sim.scenario.token import TokenSection
 
-OWED_TO = ("contributors", "builders")
-"""Classes whose earned and unclaimed payouts the distributor holds; its rows name them."""
-
-ONLY = {"distributor": OWED_TO, "prepaid": ("users",)}
+ONLY = {"distributor": PAYEES, "prepaid": ("users",)}
 """Classes of the accounts that not every class has."""
 
 

@@ -13,6 +13,7 @@ from models.apportion import apportion as divide
 from models.attribution import class_parts, mixed_weights
 from models.operators import days_in_a_row, margin
 from sim import payouts
+from sim.accounts import PAYEES
 from sim.kernels import grantees, margins, shares
 from sim.kernels.apportion import apportion
 from sim.kernels.ranks import ranked
@@ -48,7 +49,7 @@ class TestShares:
             "runs without a weight are left as they are"
         )
 
-    @given(generators(), st.sampled_from(payouts.PAYEES))
+    @given(generators(), st.sampled_from(PAYEES))
     def test_what_is_paid_out_is_divided_and_credited(self, drawn, name):
         """Weights whose sum no estimate can divide by are left to the reference from their run on."""
         generator, most = drawn
@@ -68,7 +69,7 @@ class TestShares:
         generator, most = drawn
         world = payees(generator)
         usage, income, month = world.usage, world.income.copy(), world.usage.income_month.copy()
-        amounts = {name: gwei(generator, most, world.earned_by(name).shape) for name in payouts.PAYEES}
+        amounts = {name: gwei(generator, most, world.earned_by(name).shape) for name in PAYEES}
         for name, paid in amounts.items():
             payouts.credit(world, name, paid)
             income[:, LAYOUT.slice(name)] += paid
