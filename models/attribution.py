@@ -25,7 +25,8 @@ WHOLE = 10**9
 POLICIES = ("cluster_sum_clip.v1",)
 """Known policies; a policy never changes its meaning."""
 
-_FINE = 2**40
+FINE = 2**40
+"""Integer that stands for the highest value of a row before its weights are divided."""
 _MIX = 2**20
 
 
@@ -93,8 +94,38 @@ def integer_weights(values: Floats, divide: Divide = apportion) -> Ints:
     if values.size and (not np.isfinite(values).all() or values.min() < 0):
         raise ValueError("values must be finite and 0 or more")
     top = values.max(axis=1, initial=0.0)[:, None]
-    scaled = np.floor(values / np.where(top > 0, top, 1.0) * _FINE).astype(np.int64)
+    scaled = np.floor(values / np.where(top > 0, top, 1.0) * FINE).astype(np.int64)
     return divide(WHOLE, scaled)
+
+
+def net_weights(of_nets: Floats, nets: Ints, values: Floats) -> Ints:
+    """Return weights of payees whose DataNets share in query classes, each in proportion to its value in its DataNet.
+
+    Parameters
+    ----------
+    of_nets
+        Share of each DataNet in each class, `(runs, classes, DataNets)`, 0 or more.
+    nets
+        DataNet of each payee, `(runs, payees)`.
+    values
+        Values `(runs, payees)`, 0 or more and finite.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 `(runs, classes, payees)` by `integer_weights`.
+
+    Examples
+    --------
+    >>> net_weights(np.array([[[0.5, 0.5]]]), np.array([[0, 0, 1]]), np.array([[1.0, 3.0, 7.0]])).tolist()
+    [[[125000000, 375000000, 500000000]]]
+    """
+    runs, payees = values.shape
+    flat = np.arange(runs)[:, None] * of_nets.shape[2] + nets
+    whole = np.bincount(flat.ravel(), weights=values.ravel(), minlength=of_nets[:, 0].size)
+    inside = values / np.maximum(whole[flat], np.finfo(np.float64).tiny)
+    worth = np.take_along_axis(of_nets, nets[:, None], axis=2) * inside[:, None]
+    return integer_weights(worth.reshape(-1, payees)).reshape(worth.shape)
 
 
 def mixed_weights(pots: Ints, weights: Ints) -> Ints:

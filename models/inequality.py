@@ -53,8 +53,18 @@ def gini_of_ranked(ranked: Ints) -> Floats:
     count = ranked.shape[-1]
     ranks = 2.0 * np.arange(1, count + 1) - count - 1
     # a sum, not a matrix product: BLAS rounds by how many rows it is given
-    weighted = (ranked * ranks).sum(axis=-1)
-    return _over(weighted / count, ranked.sum(axis=-1))
+    return gini_of_sums((ranked * ranks).sum(axis=-1), ranked.sum(axis=-1), count)
+
+
+def gini_of_sums(weighted: Floats, total: Ints, count: int) -> Floats:
+    """Return the Gini coefficient from the sums of (2 i - n - 1) x_i over n rising x_i and of x_i, `(runs,)`.
+
+    Examples
+    --------
+    >>> gini_of_sums(np.array([24.0]), np.array([8]), 4).tolist()
+    [0.75]
+    """
+    return _over(weighted / count, total)
 
 
 def hhi(amounts: Ints) -> Floats:

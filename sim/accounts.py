@@ -121,6 +121,9 @@ AGENT_CLASSES = (
 )
 """Classes of the population, in the order of the agent axis; `INSTITUTIONS` follow them."""
 
+STAKERS = ("holders", "contributors", "builders", "investors", "team", "traders")
+"""Classes that stake and wrap."""
+
 PAYEES = ("contributors", "builders")
 """Classes that the distributor pays, and whose unclaimed payouts it holds."""
 INSTITUTIONS = ("sequencer", "public_goods")

@@ -239,8 +239,8 @@ def inverse_normal(u: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     out, complete = normals.centre(u)
     if not complete:
-        for i in np.flatnonzero(np.abs(u - 0.5) > normals.CENTRE).tolist():
-            out[i] = _NORMAL.inv_cdf(u[i].item())
+        tails = np.flatnonzero(np.abs(u - 0.5) > normals.CENTRE)
+        out[tails] = [_NORMAL.inv_cdf(value) for value in u[tails].tolist()]
     return out
 
 

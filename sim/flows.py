@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
+
+from sim.accounts import AGENT_CLASSES, INSTITUTIONS, STAKERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,9 @@ class Leg:
     source, target
         Account names; ``*`` matches one part or more.
     source_classes, target_classes
-        Agent classes whose balances may take part; empty means every class.
+        Agent classes whose balances may take part; empty means every class. ``*`` among them lets a move speak of all
+        agents at once: to whom of the others it gives anything is found the same day, because the daily audit does
+        not look there (`sim/reach.py`) while the books count it.
     """
 
     source: str
@@ -50,6 +55,12 @@ class Flow:
 def _flow(id_: str, phases: str, *legs: Leg) -> Flow:
     return Flow(id_, tuple(phases.split()), legs)
 
+
+_STAKE = (*STAKERS, "*")
+_LEAVE = (*STAKERS, "operators", "*")
+"""Whoever is on L2 to earn or to hold goes home over the bridge; who uses the service spends what is there."""
+_OWNERS = ("contributors",)
+"""Owners of data: those whose copies are slashed, and who put up bonds."""
 
 _ANY = (
     "unlock emission demand serving billing attribution operators staking holders market bridge governance "
@@ -90,22 +101,43 @@ _TABLE = (
     _flow("B5", "billing", Leg("clearing", "distributor")),
     _flow("B6", "billing", Leg("clearing", "burned.l2")),
     _flow("A1", "attribution", Leg("distributor", "treasury.l2")),
-    _flow("A2", "attribution", Leg("stake", "treasury.l2"), Leg("stake", "burned.l2"), Leg("stake", "wallet.l2")),
-    _flow("A3", "attribution", Leg("wallet.l2", "bond"), Leg("bond", "wallet.l2")),
+    _flow(
+        "A2", "attribution",
+        Leg("stake", "treasury.l2", _OWNERS), Leg("stake", "burned.l2", _OWNERS),
+        Leg("stake", "wallet.l2", _OWNERS),
+    ),
+    _flow(
+        "A3", "attribution",
+        Leg("wallet.l2", "bond", _OWNERS, _OWNERS), Leg("bond", "wallet.l2", _OWNERS),
+    ),
     _flow("O1", "operators", Leg("operators_pot", "wallet.l2", target_classes=("operators",))),
-    _flow("S1", "staking holders", Leg("wallet.l2", "stake"), Leg("stake", "unbonding"), Leg("unbonding", "wallet.l2")),
-    _flow("S2", "staking", Leg("staking_rewards", "stake"), Leg("staking_rewards", "wallet.l2")),
-    _flow("H1", "holders", Leg("wallet.l2", "wrapped"), Leg("wrapped", "wallet.l2")),
+    _flow(
+        "S1", "staking holders",
+        Leg("wallet.l2", "stake", _STAKE, _STAKE), Leg("stake", "unbonding", _STAKE, _STAKE),
+        Leg("unbonding", "wallet.l2", _STAKE, _STAKE),
+    ),
+    _flow(
+        "S2", "staking",
+        Leg("staking_rewards", "stake", target_classes=_STAKE),
+        Leg("staking_rewards", "wallet.l2", target_classes=_STAKE),
+    ),
+    _flow(
+        "H1", "holders",
+        Leg("wallet.l2", "wrapped", _STAKE, _STAKE), Leg("wrapped", "wallet.l2", _STAKE, _STAKE),
+    ),
     _flow("M1", "market", Leg("wallet.l1", "venue"), Leg("venue", "wallet.l1"), Leg("treasury.l1", "venue")),
     _flow("M2", "market", Leg("market_maker", "venue"), Leg("venue", "market_maker")),
     _flow("M3", "market", Leg("venue", "treasury.l1"), Leg("treasury.l1", "burned.l1")),
     _flow("X1", "bridge", Leg("wallet.l1", "transit_deposit"), Leg("transit_deposit", "wallet.l2")),
     _flow(
         "X2", "bridge",
-        Leg("wallet.l2", "transit_withdraw"), Leg("transit_withdraw", "wallet.l1"),
+        Leg("wallet.l2", "transit_withdraw", _LEAVE, _LEAVE), Leg("transit_withdraw", "wallet.l1", _LEAVE, _LEAVE),
         Leg("treasury.l2", "transit_withdraw.treasury"), Leg("transit_withdraw.treasury", "treasury.l1"),
     ),
-    _flow("X3", "bridge", Leg("wallet.l2", "fastbridge.l2"), Leg("fastbridge.l1", "wallet.l1")),
+    _flow(
+        "X3", "bridge",
+        Leg("wallet.l2", "fastbridge.l2", _LEAVE), Leg("fastbridge.l1", "wallet.l1", target_classes=_LEAVE),
+    ),
     _flow(
         "X4", "bridge",
         Leg("fastbridge.l2", "transit_withdraw.fastbridge"), Leg("transit_withdraw.fastbridge", "fastbridge.l1"),
@@ -134,3 +166,14 @@ _TABLE = (
 
 FLOWS = {flow.id: flow for flow in _TABLE}
 """Every permitted flow by id."""
+
+
+@cache
+def classes_of(account: str) -> frozenset[str]:
+    """Return the classes to whose balances of an agent account some flow leads."""
+    found: set[str] = set()
+    for flow in _TABLE:
+        for leg in flow.legs:
+            if fnmatchcase(account, leg.target):
+                found.update(leg.target_classes or (*AGENT_CLASSES, *INSTITUTIONS))
+    return frozenset(found - {"*"})

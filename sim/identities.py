@@ -2,6 +2,7 @@
 
 Rule decided here: the eight conservation identities of the ledger, and that every balance is what the journal says,
 in sum and agent by agent.
+Agents' balances are read where money can be, and on the days of whole audits everywhere (`sim/reach.py`).
 A broken one stops the run and names the account, the run and the day.
 """
 
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, BUCKET_ROLES, WORLD_ACCOUNTS, Account, Chain
+from sim import reach
+from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, BUCKET_ROLES, PAYEES, WORLD_ACCOUNTS, Account, Chain
 from sim.kernels import sums as sum_kernels
 
 if TYPE_CHECKING:
@@ -69,32 +71,36 @@ def check(world: World, economy: Economy) -> None:
     IdentityBroken
         At the first identity that fails.
     """
-    agent_totals, least, weighted = _read(world)
+    is_whole = reach.is_whole(economy, world.day)
+    where = reach.everywhere(world.layout) if is_whole else reach.daily(world.layout, economy.opening)
+    agent_totals, least, weighted = _read(world, where)
     _same_as_journal(world, agent_totals)
     _require_none_negative(world, least)
-    differences = _differences(world, economy, agent_totals)
+    differences = _differences(world, economy, agent_totals, is_whole=is_whole)
     if differences.any():
         for (identity, account), difference in zip(IDENTITIES, differences, strict=True):
             _require(world, identity, account, difference)
     _require_same_agents(world, weighted)
+    if is_whole:
+        _require_same_delegated(world)
     world.audited = agent_totals
 
 
 def totals(world: World) -> tuple[Int, Int]:
-    """Return sums and least balances of the agent accounts, each int64 (runs, accounts)."""
-    sums, least, _ = _read(world)
+    """Return sums and least balances (up to 0) of the agent accounts, read whole, each int64 (runs, accounts)."""
+    sums, least, _ = _read(world, reach.everywhere(world.layout))
     return sums, least
 
 
-def _read(world: World) -> tuple[Int, Int, Int]:
-    """Return sums, least balances and weighted sums of the agent accounts as they are, int64 (runs, accounts)."""
+def _read(world: World, where: Int) -> tuple[Int, Int, Int]:
+    """Return sums, least balances and weighted sums of stretches of the agent accounts, int64 (runs, accounts)."""
     shape = (world.count, len(AGENT_ACCOUNTS))
     sums, least, weighted = (np.empty(shape, np.int64) for _ in range(3))
-    sum_kernels.audit(world.holdings, world.layout.checksum_weights, sums, least, weighted)
+    sum_kernels.audit(world.holdings, where, world.layout.checksum_weights, sums, least, weighted)
     return sums, least, weighted
 
 
-def _differences(world: World, economy: Economy, agent_totals: Int) -> Int:
+def _differences(world: World, economy: Economy, agent_totals: Int, *, is_whole: bool) -> Int:
     """Return by how much each of `IDENTITIES` is off, int64 (identities, runs)."""
     out = np.empty((len(IDENTITIES), world.count), np.int64)
     burned_l1, cap = world.world_balance("burned.l1"), economy.minted
@@ -108,12 +114,19 @@ def _differences(world: World, economy: Economy, agent_totals: Int) -> Int:
     ]
     out[2:-4] = (world.balances[:, _VESTING] - np.array(left, np.int64)).T
     out[-4] = world.world_balance("clearing")
-    earned = np.empty(world.count, np.int64)
-    sum_kernels.rows(world.earned, earned)
-    out[-3] = world.world_balance("distributor") - earned - world.dust
+    out[-3] = world.world_balance("distributor") - _earned(world, is_whole=is_whole) - world.dust
     out[-2] = world.holding.gopen_supply - agent_totals[:, _WRAPPED]
     out[-1] = world.bridge.escrow - escrow
     return out
+
+
+def _earned(world: World, *, is_whole: bool) -> Int:
+    """Return what the distributor owes, to its payees or to anybody, int64 (runs,)."""
+    where = [(0, *stretch) for stretch in reach.stretches(world.layout, ("*",) if is_whole else PAYEES)]
+    earned, least, weighted = (np.empty((world.count, 1), np.int64) for _ in range(3))
+    weights = world.layout.checksum_weights
+    sum_kernels.audit(world.earned[None], np.array(where), weights, earned, least, weighted)
+    return earned[:, 0]
 
 
 def residual(world: World, economy: Economy, agent_totals: Int) -> Int:
@@ -154,6 +167,13 @@ def _require_same_agents(world: World, weighted: Int) -> None:
             f"identity journal (who holds it) broken on day {world.day}, run {int(world.runs[row])}: account "
             f"{AGENT_ACCOUNTS[column].name} has the right sum, but money moved between its agents without a flow"
         )
+
+
+def _require_same_delegated(world: World) -> None:
+    """Compare the GOPEN that governance counts as delegated with what its owners have wrapped."""
+    state = world.governance
+    difference = state.gopen_delegated_gwei - state.delegated(world.agent_balance("wrapped"))
+    _require(world, "delegated (as wrapped since day 0)", "wrapped", difference)
 
 
 def _require_none_negative(world: World, least: Int) -> None:

@@ -80,6 +80,7 @@ def _mirror(world: World) -> None:
     world.expected_world[:] = world.balances
     world.expected_agent[:] = totals
     world.checksum = world.checksum_of_holdings()
+    world.principal = world.agent_balance("stake").copy()
     world.holding.gopen_supply[:] = world.agent_balance("wrapped").sum(axis=1)
     world.bridge.escrow[:] = identities.escrow_of(world, totals)
 

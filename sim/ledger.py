@@ -8,7 +8,6 @@ moved any other way is found the same day, with the account named. `move` takes 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -16,60 +15,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.apportion import apportion_floor
-from sim.accounts import ACCOUNTS, Account
 from sim.flows import FLOWS
+from sim.journal import MINT, Moved
 from sim.kernels import moves as kernel
+from sim.kernels import moves_of_few as few
 from sim.kernels import rewards
 from sim.picks import Picks
+from sim.places import EVERY_CLASS, Place, at
 
 if TYPE_CHECKING:
     from sim.world import World
 
+__all__ = ["EVERY_CLASS", "FlowRefused", "Int", "Place", "at", "compound", "move", "move_some"]
+
 Int = NDArray[np.int64]
 
-INCOME = frozenset({"E1", "O1", "R1", "S2", "U2"})
-"""Flows by which an agent is paid; payouts of the distributor count when they are earned (`sim/payouts.py`)."""
+REWARD = "S2"
+"""Flow by which stakes are paid."""
 
-EVERY_CLASS = "*"
-"""Place of all agents at once, for flows that are open to every class."""
+INCOME = frozenset({"E1", "O1", "R1", REWARD, "U2"})
+"""Flows by which an agent is paid; payouts of the distributor count when they are earned, and rewards that stay in
+stakes when they are brought forward (`sim/payouts.py`)."""
 
 
 class FlowRefused(RuntimeError):  # noqa: N818 - the ledger refuses; nothing erred
     """A move that the table of flows does not list, or that the account cannot pay."""
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """An account, and for an agent account the class whose balances are meant (or `EVERY_CLASS`); see `at`."""
-
-    account: Account
-    agent_class: str = ""
-
-    @property
-    def label(self) -> str:
-        """Label in the journal: ``treasury.l2`` or ``wallet.l1/holders``."""
-        return f"{self.account.name}/{self.agent_class}" if self.agent_class else self.account.name
-
-    def label_of(self, agent_class: str) -> str:
-        """Return the label with `EVERY_CLASS` replaced by one class."""
-        return f"{self.account.name}/{agent_class}" if self.agent_class == EVERY_CLASS else self.label
-
-
-@cache
-def at(name: str, agent_class: str = "") -> Place:
-    """Return the place of account `name`, for agent accounts with the class.
-
-    Raises
-    ------
-    KeyError
-        If there is no such account.
-    ValueError
-        If a class is missing for an agent account or given for a world account.
-    """
-    account = ACCOUNTS[name]
-    if account.per_agent != bool(agent_class):
-        raise ValueError(f"account '{name}' {'needs an' if account.per_agent else 'has no'} agent class")
-    return Place(account, agent_class)
 
 
 def move(
@@ -113,11 +83,9 @@ def move(
     credited = amount
     if received is not None:
         credited = _rearranged(world, flow, source, target, amount, within, received)
-    by_class, per_run = _survey(world, flow, source, target, amount)
+    by_class, per_run = _take(world, flow, source, target, amount, within)
     if per_run is None:
         return
-    if source is not None:
-        _apply(world, flow, source, amount, per_run, within, -1)
     _apply(world, flow, target, credited, per_run, within, 1)
     parts = None
     row = world.journal.witness_row
@@ -126,7 +94,7 @@ def move(
         parts = np.zeros(agents, np.int64)
         parts[within if within is not None else slice(None)] = amount[row]
     of_target = credited[row] if row is not None and credited is not amount else None
-    _write(world, flow, source, target, per_run, by_class, parts, of_target)
+    world.journal.write(world, Moved(flow, source, target, per_run, by_class), parts, of_target)
 
 
 def move_some(world: World, flow: str, source: Place, target: Place, some: Picks) -> Int:
@@ -154,15 +122,14 @@ def move_some(world: World, flow: str, source: Place, target: Place, some: Picks
     if not some.where.size:
         return per_run
     by_class = np.zeros((len(world.layout.counts), world.count), np.int64)
-    found = kernel.survey_some(some.where, some.amounts, world.layout.class_of, by_class, per_run)
+    one_class = source.agent_class or target.agent_class
+    only = -1 if one_class == EVERY_CLASS else world.layout.number(one_class)
+    found = few.survey(some.where, some.amounts, world.layout.class_of, only, by_class, per_run)
     _refuse(world, flow, found, some.amounts)
+    if found == kernel.OUTSIDE:
+        raise FlowRefused(f"{flow}: an amount is of an agent outside {one_class}")
     if found == kernel.NOTHING:
         return per_run
-    one_class = source.agent_class or target.agent_class
-    if one_class != EVERY_CLASS:
-        own = world.layout.number(one_class)
-        if by_class[:own].any() or by_class[own + 1 :].any():
-            raise FlowRefused(f"{flow}: an amount is of an agent outside {one_class}")
     _apply(world, flow, source, some, per_run, None, -1)
     _apply(world, flow, target, some, per_run, None, 1)
     parts = None
@@ -172,7 +139,8 @@ def move_some(world: World, flow: str, source: Place, target: Place, some: Picks
         parts = np.zeros(world.layout.agents, np.int64)
         np.add.at(parts, some.where[own] % world.layout.agents, some.amounts[own])
         parts = parts[world.layout.slice(one_class)]
-    _write(world, flow, source, target, per_run, by_class, parts, None)
+    moved = Moved(flow, source, target, per_run, by_class if only < 0 else None)
+    world.journal.write(world, moved, parts)
     return per_run
 
 
@@ -184,7 +152,7 @@ def compound(world: World, flow: str, source: Place, target: Place, due: Int) ->
     Parameters
     ----------
     world, flow, source, target
-        As in `move`; an account of the world pays agents of every class what is their income.
+        As in `move`; an account of the world pays agents of every class.
     due
         Gwei to pay, int64 (runs,), 0 or more.
 
@@ -208,7 +176,7 @@ def compound(world: World, flow: str, source: Place, target: Place, due: Int) ->
     per_run = by_class.sum(axis=0)
     if per_run.any():
         _apply(world, flow, source, due, per_run, None, -1)
-        _write(world, flow, source, target, per_run, by_class, witnessed, None)
+        world.journal.write(world, Moved(flow, source, target, per_run, by_class), witnessed)
     return np.asarray(due - per_run)
 
 
@@ -221,31 +189,53 @@ def _grow(world: World, flow: str, target: Place, due: Int) -> tuple[Int, Int | 
     )
     stakes = world.holdings[index]
     before = None if row is None else stakes[row].copy()
-    if not rewards.compound(
-        due, stakes, layout.checksum_weights, weighted, world.income, layout.bounds, by_class
-    ):
+    if not rewards.compound(due, stakes, layout.checksum_weights, weighted, layout.bounds, by_class):
         raise FlowRefused(f"{flow} on day {world.day}: {target.label} holds less than 0 gwei somewhere")
     world.checksum[:, index] += weighted
     return by_class, None if before is None else stakes[row] - before
 
 
-def _survey(
-    world: World, flow: str, source: Place | None, target: Place, amount: Int
+def _take(
+    world: World, flow: str, source: Place | None, target: Place, amount: Int, within: slice | None
 ) -> tuple[Int | None, Int | None]:
-    """Return sums by class, None unless the move is of all classes, and per run, None where nothing moves."""
-    count = world.count
+    """Survey an amount and take it from where it is.
+
+    Returns sums by class, None unless the move is of all classes, and per run, None where nothing moves. Where agents
+    are refused, runs before the one that is at fault may have paid: a refusal ends the batch.
+    """
     if amount.ndim == 1:
-        _require_shape(flow, amount, (count,))
-        found = kernel.survey_runs(amount)
+        _require_shape(flow, amount, (world.count,))
+        found, by_class, per_run = kernel.survey_runs(amount), None, amount
         _refuse(world, flow, found, amount)
-        return None, amount if found != kernel.NOTHING else None
-    everybody = EVERY_CLASS in (target.agent_class, source.agent_class if source else "")
-    _require_shape(flow, amount, (count, world.layout.agents if everybody else amount.shape[1]))
-    bounds = world.layout.bounds if everybody else np.array((0, amount.shape[1]), np.int64)
-    by_class, per_run = np.empty((len(bounds) - 1, count), np.int64), np.empty(count, np.int64)
-    found = kernel.survey(amount, bounds, by_class, per_run)
+    else:
+        everybody = EVERY_CLASS in (target.agent_class, source.agent_class if source else "")
+        _require_shape(flow, amount, (world.count, world.layout.agents if everybody else amount.shape[1]))
+        bounds = world.layout.bounds if everybody else np.array((0, amount.shape[1]), np.int64)
+        sums, per_run = np.empty((len(bounds) - 1, world.count), np.int64), np.empty(world.count, np.int64)
+        by_class = sums if everybody else None
+        if source is not None and source.account.per_agent:
+            found = _take_all(world, flow, source, amount, within, (bounds, sums, per_run))
+            return by_class, None if found == kernel.NOTHING else per_run
+        found = kernel.survey(amount, bounds, sums, per_run)
+        _refuse(world, flow, found, amount)
+    if found == kernel.NOTHING:
+        return None, None
+    if source is not None:
+        _apply(world, flow, source, amount, per_run, within, -1)
+    return by_class, per_run
+
+
+def _take_all(
+    world: World, flow: str, source: Place, amount: Int, within: slice | None, sums: tuple[Int, Int, Int]
+) -> int:
+    """Survey what each agent pays and take it; returns what it is. `sums` are the last arguments of `survey`."""
+    columns, book = _columns(world, flow, source, amount, within), _beside(world, flow, source, -1)
+    at_, weights = (source.account.index, columns.start, columns.step or 1), world.layout.checksum_weights
+    found, short = kernel.debit(world.holdings, *at_, amount, weights, world.checksum, *book, *sums)
     _refuse(world, flow, found, amount)
-    return (by_class if everybody else None), (None if found == kernel.NOTHING else per_run)
+    if short >= 0:
+        _refuse_short(world, flow, source, short)
+    return int(found)
 
 
 def _require_shape(flow: str, amount: Int, shape: tuple[int, ...]) -> None:
@@ -290,7 +280,7 @@ def _rearranged(
 @cache
 def _permitted(phase: str, flow: str, source: Place | None, target: Place) -> None:
     row = FLOWS.get(flow)
-    from_ = "mint" if source is None else source.account.name
+    from_ = MINT if source is None else source.account.name
     from_class = "" if source is None else source.agent_class
     if row is None:
         raise FlowRefused(f"flow '{flow}' is not in the table of flows")
@@ -300,88 +290,51 @@ def _permitted(phase: str, flow: str, source: Place | None, target: Place) -> No
         raise FlowRefused(f"{flow} does not permit {from_}/{from_class or '-'} -> {target.label}")
 
 
-def _columns(world: World, place: Place, within: slice | None) -> slice:
-    """Return the columns of the agent axis: of the class, or of some of its agents."""
-    whole = world.layout.slice(place.agent_class)
-    if within is None:
-        return whole
-    chosen = range(whole.start, whole.stop)[within]
-    return slice(chosen.start, chosen.stop, chosen.step)
+def _columns(world: World, flow: str, place: Place, amount: Int, within: slice | None) -> slice:
+    """Return the columns of the agent axis that an amount speaks of: of the class, or of some of its agents."""
+    columns = world.layout.slice(place.agent_class)
+    if within is not None:
+        chosen = range(columns.start, columns.stop)[within]
+        columns = slice(chosen.start, chosen.stop, chosen.step)
+    _require_shape(flow, amount, (world.count, len(range(columns.start, columns.stop, columns.step or 1))))
+    return columns
+
+
+def _beside(world: World, flow: str, place: Place, sign: int) -> tuple[Int, bool]:
+    """Return a book of agents, and whether it changes as their account does.
+
+    What stakes are without rewards changes with stakes unless they are rewarded; income grows by what is received.
+    """
+    if place.account.name == "stake":
+        return world.principal, flow != REWARD
+    return world.income, sign > 0 and flow in INCOME
+
+
+def _refuse_short(world: World, flow: str, place: Place, row: int) -> None:
+    index = place.account.index
+    held = world.holdings[index, row].min() if place.account.per_agent else world.balances[row, index]
+    run, missing = int(world.runs[row]), -int(held)
+    raise FlowRefused(f"{flow} on day {world.day}, run {run}: {place.label} is short by {missing} gwei")
 
 
 def _apply(
     world: World, flow: str, place: Place, amount: Int | Picks, per_run: Int, within: slice | None, sign: int
 ) -> None:
-    """Take the amount from a place (`sign` below 0) or give it: one side of a move."""
-    index, short = place.account.index, -1
+    """Give an amount that was surveyed to a place, or (`sign` below 0) take it from the world or a list of agents."""
+    index, short, weights = place.account.index, -1, world.layout.checksum_weights
     if not place.account.per_agent:
         if sign > 0:
             world.balances[:, index] += per_run
         else:
             short = kernel.debit_runs(world.balances, index, per_run)
-        held = world.balances[:, index]
+    elif isinstance(amount, Picks):
+        side, book = few.credit if sign > 0 else few.debit, _beside(world, flow, place, sign)
+        short = side(world.holdings, index, amount.where, amount.amounts, weights, world.checksum, *book)
     else:
-        held = world.holdings[index]
-        is_income = sign > 0 and flow in INCOME
-        if isinstance(amount, Picks):
-            short = _apply_some(world, index, amount, is_income, sign)
-        else:
-            if amount.ndim != 2:
-                raise FlowRefused(f"{flow}: {place.label} needs an amount per agent, (runs, agents)")
-            columns = _columns(world, place, within)
-            _require_shape(
-                flow, amount, (world.count, len(range(columns.start, columns.stop, columns.step or 1)))
-            )
-            short = _apply_all(world, index, amount, columns, is_income, sign)
+        if amount.ndim != 2:
+            raise FlowRefused(f"{flow}: {place.label} needs an amount per agent, (runs, agents)")
+        columns, book = _columns(world, flow, place, amount, within), _beside(world, flow, place, sign)
+        start, step = columns.start, columns.step or 1
+        kernel.credit(world.holdings, index, start, step, amount, weights, world.checksum, *book)
     if short >= 0:
-        missing = -int(held[short].min())
-        raise FlowRefused(
-            f"{flow} on day {world.day}, run {int(world.runs[short])}: {place.label} is short by {missing} gwei"
-        )
-
-
-def _apply_all(world: World, index: int, amount: Int, columns: slice, is_income: bool, sign: int) -> int:
-    """Return the first row in which an agent is short, or -1."""
-    weights, start, step = world.layout.checksum_weights, columns.start, columns.step or 1
-    if sign < 0:
-        return int(kernel.debit(world.holdings, index, start, step, amount, weights, world.checksum))
-    kernel.credit(
-        world.holdings, index, start, step, amount, weights, world.checksum, world.income, is_income
-    )
-    return -1
-
-
-def _apply_some(world: World, index: int, some: Picks, is_income: bool, sign: int) -> int:
-    """Return the first row in which an agent is short, or -1."""
-    weights = world.layout.checksum_weights
-    if sign < 0:
-        return int(
-            kernel.debit_some(world.holdings, index, some.where, some.amounts, weights, world.checksum)
-        )
-    kernel.credit_some(
-        world.holdings, index, some.where, some.amounts, weights, world.checksum, world.income, is_income
-    )
-    return -1
-
-
-def _write(
-    world: World,
-    flow: str,
-    source: Place | None,
-    target: Place,
-    per_run: Int,
-    by_class: Int | None,
-    parts: Int | None,
-    received: Int | None,
-) -> None:
-    """Write the move down; one over all classes is written class by class."""
-    if EVERY_CLASS not in (target.agent_class, source.agent_class if source else ""):
-        from_ = "mint" if source is None else source.label
-        world.journal.write(world, flow, from_, target.label, per_run, parts, received)
-        return
-    assert by_class is not None
-    for i in np.flatnonzero(by_class.any(axis=1)).tolist():
-        name = world.layout.counts[i][0]
-        own = None if parts is None else parts[world.layout.slice(name)].copy()
-        from_ = "mint" if source is None else source.label_of(name)
-        world.journal.write(world, flow, from_, target.label_of(name), by_class[i], own)
+        _refuse_short(world, flow, place, short)

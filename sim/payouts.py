@@ -3,7 +3,8 @@
 Rules decided here. Whoever moves money into the distributor credits the same integers here. The daily book is the
 liability alone, what each payee earned and has not claimed. What is read at the end of an epoch alone follows from it
 then: each payee's lifetime total (the leaf of the payout tree) is the liability and all claims, and income is what
-that total grew by. Recipients who have costs in USD put a share of what they received into a withdrawal the next day,
+that total grew by. In the same way rewards are what stakes grew by beyond their principal, which every move of stakes
+but a reward changes. Recipients who have costs in USD put a share of what they received into a withdrawal the next day,
 and sell on L1 what has arrived there.
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.accounts import PAYEES
-from sim.kernels import orders, shares
+from sim.kernels import claims, orders, rewards, shares
 from sim.kernels.apportion import apportion
 from sim.picks import Picks
 
@@ -93,6 +94,18 @@ def bring_forward(world: World) -> None:
         )
 
 
+def bring_income_forward(world: World) -> None:
+    """Carry payouts, as `bring_forward` does, and rewards of stakes into income.
+
+    Parameters
+    ----------
+    world
+        The world; whoever reads `World.income` brings it forward first, as often as it likes.
+    """
+    bring_forward(world)
+    rewards.bring_forward(world.agent_balance("stake"), world.principal, world.income)
+
+
 def plan_sale(world: World, agent_class: str, received: Int, share: float) -> None:
     """Mark a share of what a class received on L2 for withdrawal and sale.
 
@@ -107,8 +120,13 @@ def plan_sale(world: World, agent_class: str, received: Int, share: float) -> No
     share
         Share to be sold, from 0 to 1.
     """
-    planned = np.floor(received * share).astype(np.int64)
-    world.usage.to_withdraw[:, world.layout.slice(agent_class)] += planned
+    claims.plan(received, share, world.layout.slice(agent_class).start, world.usage.to_withdraw)
+
+
+def plan_some_sales(world: World, received: Picks, share: float) -> None:
+    """Mark a share of what few agents received on L2, nobody twice, as `plan_sale` does."""
+    planned = world.usage.to_withdraw.reshape(-1)
+    planned[received.where] += np.floor(received.amounts * share).astype(np.int64)
 
 
 def order_sales(world: World, agent_class: str) -> None:

@@ -62,12 +62,15 @@ class Picks:
 
     def cut_to(self, held: Int) -> Picks:
         """Return the amounts cut to what agents hold, (runs, agents), without zeros; nobody may stand in it twice."""
-        return Picks(self.where, np.minimum(self.amounts, held.reshape(-1)[self.where])).where_positive()
+        where, amounts = room(self.where.size)
+        count = kernel.cut(self.where, self.amounts, held.reshape(-1), where, amounts)
+        return Picks(where[:count].copy(), amounts[:count].copy())
 
     def where_positive(self) -> Picks:
         """Return the entries above 0."""
-        some = self.amounts > 0
-        return Picks(self.where[some], self.amounts[some])
+        where, amounts = room(self.where.size)
+        count = kernel.keep_positive(self.where, self.amounts, where, amounts)
+        return Picks(where[:count].copy(), amounts[:count].copy())
 
     def per_run(self, runs: int, agents: int) -> Int:
         """Return the sums of each run, int64 (runs,)."""

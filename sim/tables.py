@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.accounts import AGENT_ACCOUNTS, AGENT_CLASSES, WORLD_ACCOUNTS
+from sim.estates import DECILES, deciles_of, sizes
 from sim.kernels import people as kernel
 
 if TYPE_CHECKING:
     from sim.economy import Economy
+    from sim.estates import Estates
     from sim.world import World
 
 Int = NDArray[np.int64]
 Rows = dict[str, list[object]]
-DECILES = 10
 
 
 def accumulate(world: World) -> None:
@@ -36,17 +37,17 @@ def accumulate(world: World) -> None:
         record.month_usd[usd_key] = micro_usd.copy() if known is None else known + micro_usd
 
 
-def close_epoch(world: World, economy: Economy, owned: Int) -> None:
+def close_epoch(world: World, economy: Economy, estates: Estates) -> None:
     """Append the epoch's rows and begin new totals.
 
     Parameters
     ----------
     world, economy
         The world on the last day of an epoch.
-    owned
-        What each agent owns, int64 (runs, agents).
+    estates
+        What agents own.
     """
-    _groups(world, owned)
+    _groups(world, estates)
     _usd(world, economy)
     if world.journal.witness_row is not None:
         _accounts(world)
@@ -55,31 +56,22 @@ def close_epoch(world: World, economy: Economy, owned: Int) -> None:
     world.record.month_usd = {}
 
 
-def _groups(world: World, owned: Int) -> None:
-    rows, starts = world.record.groups, world.layout.starts
-    held_by, income_by = (np.add.reduceat(amounts, starts, axis=1) for amounts in (owned, world.income))
+def _groups(world: World, estates: Estates) -> None:
+    rows, income_by = world.record.groups, np.empty_like(estates.by_class)
+    kernel.by_class(world.income, world.layout.starts, income_by)
     for i, name in enumerate(AGENT_CLASSES):
         agents = world.layout.count(name)
-        _group(rows, world, name, 0, agents, held_by[:, i], income_by[:, i])
+        _group(rows, world, name, 0, agents, estates.by_class[:, i], income_by[:, i])
         if name == "holders" and agents >= DECILES:
-            _deciles(world, owned)
+            _deciles(world, estates)
 
 
-def _deciles(world: World, owned: Int) -> None:
+def _deciles(world: World, estates: Estates) -> None:
     """Append the rows of holders by the decile of what they held on day 0."""
-    holding, columns = world.holding, world.layout.slice("holders")
-    sizes = np.diff(np.arange(DECILES + 1) * world.layout.count("holders") // DECILES)
-    if holding.decile is None:
-        order = np.argsort(holding.baseline_holding, axis=1, kind="stable")
-        holding.decile = np.empty(order.shape, np.uint8)
-        np.put_along_axis(
-            holding.decile, order, np.repeat(np.arange(DECILES, dtype=np.uint8), sizes)[None, :], axis=1
-        )
-    sums = np.zeros((2, world.count, DECILES), np.int64)
-    for amounts, out in zip((owned, world.income), sums, strict=True):
-        kernel.by_group(amounts[:, columns], holding.decile, out)
-    for k in range(DECILES):
-        _group(world.record.groups, world, "holders", k + 1, int(sizes[k]), sums[0, :, k], sums[1, :, k])
+    columns, income = world.layout.slice("holders"), np.empty_like(estates.by_decile)
+    kernel.by_group(world.income[:, columns], deciles_of(world), income)
+    for k, size in enumerate(sizes(world.layout.count("holders")).tolist()):
+        _group(world.record.groups, world, "holders", k + 1, size, estates.by_decile[:, k], income[:, k])
 
 
 def _group(rows: Rows, world: World, name: str, decile: int, agents: int, held: Int, income: Int) -> None:

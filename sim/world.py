@@ -89,7 +89,12 @@ class Layout:
 
     def number(self, agent_class: str) -> int:
         """Return the number of a class in `counts`."""
-        return [name for name, _ in self.counts].index(agent_class)
+        return self.names.index(agent_class)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The classes in the order of the axis."""
+        return tuple(name for name, _ in self.counts)
 
     @cached_property
     def checksum_weights(self) -> Int:
@@ -156,7 +161,10 @@ class World:
         Liability of the distributor: payouts per agent, int64 (runs, agents), and the carried remainder (runs,).
     income
         What each agent was paid since the last settlement epoch ended (payouts, rewards, grants, emission, unlocks,
-        operators' pay), int64 (runs, agents); payouts as last brought forward (`sim/payouts.py`).
+        operators' pay), int64 (runs, agents); payouts and rewards as last brought forward (`sim/payouts.py`).
+    principal
+        What each agent's stake would be without the rewards since these were last brought forward, int64
+        (runs, agents).
     price_usd
         Yesterday's close in USD per OPEN, float64 (runs,); the market phase writes today's.
     governed
@@ -185,12 +193,14 @@ class World:
     governance: GovernanceState
     record: RecordState
     checksum: Int = field(init=False)
+    principal: Int = field(init=False)
     audited: Int | None = None
     day: int = 0
     phase: str = "genesis"
 
     def __post_init__(self) -> None:
         self.checksum = self.checksum_of_holdings()
+        self.principal = self.agent_balance("stake").copy()
 
     def checksum_of_holdings(self) -> Int:
         """Return the weighted sums of the agent accounts as they are, int64 (runs, accounts), modulo 2^64."""

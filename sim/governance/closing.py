@@ -22,7 +22,6 @@ from sim.governance.submission import actions_of
 from sim.governance.voters import of_rolls
 from sim.governance_gateway import GatewayError, check_day
 from sim.governed_columns import OFF
-from sim.kernels import votes as vote_kernels
 from sim.states.governance import Change
 
 Int = NDArray[np.int64]
@@ -86,11 +85,8 @@ def bind(desk: Desk) -> None:
 
 
 def update_figures(desk: Desk) -> None:
-    """Bring the daily figures up to date: delegated GOPEN and what a capture would cost."""
+    """Bring the daily figure up to date: what a capture would cost."""
     state, world = desk.state, desk.world
-    delegated = np.empty(world.count, np.int64)
-    vote_kernels.delegated(world.agent_balance("wrapped"), state.delegations.is_owner, delegated)
-    state.gopen_delegated_gwei = delegated
     quorum = world.governed.read("governance.quorum")
     is_set = quorum != OFF
     votes = capture_votes(world.holding.gopen_supply, np.where(is_set, quorum, BPS), state.last.votes_cast)

@@ -48,6 +48,7 @@ def begin(world: World, economy: Economy) -> None:
     state.delegations = Delegations.of(delegate_to, small, first)
     gone = _uniform(world, economy, Decision.DELEGATE_ATTRITION, "delegates")
     state.leaves_on[:] = leaves_on(gone, float(economy.scenario.agents.delegates.attrition.value))
+    state.gopen_delegated_gwei = state.delegated(world.agent_balance("wrapped"))
 
 
 def _uniform(world: World, economy: Economy, decision: Decision, name: str) -> NDArray[np.float64]:

@@ -7,7 +7,6 @@ the day's wraps.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
@@ -125,10 +124,10 @@ class Desk:
             column -= count
         raise IndexError(column)
 
-    def tell(self, row: int, slot: int, topic: int, kind: str, **detail: int | str | list[int]) -> None:
+    def tell(self, row: int, slot: int, topic: int, kind: str, **figures: int | str | list[int]) -> None:
         """Note an event of a proposal; slot -1 says that none was made."""
-        run, text = int(self.world.runs[row]), json.dumps({"proposal": slot} | detail)
-        self.state.events.append(Event(run, self.world.day, kind, slot, self.title(topic), text))
+        run = int(self.world.runs[row])
+        self.state.events.append(Event(run, self.world.day, kind, slot, self.title(topic), figures))
 
     def did(self, action: str, rows: Int, columns: Int) -> None:
         """Note that an agent of each of some rows took an action that costs gas."""
@@ -137,5 +136,8 @@ class Desk:
     def charge_gas(self) -> None:
         """Charge the gas of everything that was done today."""
         for action, agents in self.actions.items():
-            who, times = np.unique(np.concatenate(agents), return_counts=True)
+            who = np.concatenate(agents)
+            times: Int | int = 1
+            if (who[1:] <= who[:-1]).any():  # somebody may have done it twice
+                who, times = np.unique(who, return_counts=True)
             gas.charge_some(self.world, self.economy, "*", action, who, times)

@@ -74,11 +74,9 @@ def cast(desk: Desk) -> None:
     proposals.against_votes[at] = tally[AGAINST]
     proposals.abstain_votes[at] = tally[ABSTAIN]
     proposals.state[at] = ProposalState.ACTIVE
-    for row, roll in zip(rows.tolist(), rolls, strict=True):
-        desk.state.voted_last[row] = False
-        desk.state.voted_last[row, roll.columns[roll.support >= 0]] = True
     votes = (power > 0) & (way >= 0)
     of, voter = np.nonzero(votes)
+    _remember(desk, rows, of, columns[of, voter])
     desk.did("vote", rows[of], columns[of, voter])
     for gateway, i, slot in desk.witnessed(at):
         gateway.cast(slot, now, ballots(desk, rolls[i]))
@@ -89,6 +87,13 @@ def cast(desk: Desk) -> None:
             row, slot, desk.topic(row, slot), "voted", timestamp=now, voters=voters,
             for_gwei=for_, against_gwei=against, abstain_gwei=abstain,
         )  # fmt: skip
+
+
+def _remember(desk: Desk, rows: Int, of: Int, columns: Int) -> None:
+    """Keep who voted on the last proposal of each run: of two of a day the later one, by place and column of votes."""
+    desk.state.voted_last[rows] = False
+    is_last = np.append(rows[1:] != rows[:-1], True)[of]
+    desk.state.voted_last[rows[of[is_last]], columns[is_last]] = True
 
 
 def ballots(desk: Desk, roll: Roll) -> tuple[Ballot, ...]:

@@ -1,9 +1,10 @@
 """Moves of money between accounts of agents: one pass over memory for each side of a move.
 
 Rule decided here: an amount is surveyed first (sign, sums by class, no sum beyond int64), then every side is one pass
-that applies it and brings the weighted sums up to date. Blocks of agents to whom nothing happens are skipped, because
-on most days most agents do nothing. Few agents' amounts come as a list of flat indices into (runs, agents). The
-reference is the same in numpy (`tests/property/test_ledger_kernels.py`).
+that applies it and brings the weighted sums up to date. What all agents of a class pay is taken in the same pass, so
+that it is read from memory once, and given back where it is refused. Blocks of agents who receive nothing are
+skipped. What few agents pay or receive comes as a list (`sim/kernels/moves_of_few.py`). The reference is the same in
+numpy (`tests/property/test_ledger_kernels.py`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,23 @@ from numba import njit
 
 from sim.kernels.blocks import BLOCK, is_empty
 
-NOTHING, SOMETHING, NEGATIVE, TOO_MUCH = 0, 1, 2, 3
-"""What a survey finds: nothing to move, something, an amount below 0, or a sum that int64 cannot hold."""
+NOTHING, SOMETHING, NEGATIVE, TOO_MUCH, OUTSIDE = 0, 1, 2, 3, 4
+"""What a survey finds: nothing to move, something, an amount below 0, a sum that int64 cannot hold, or an agent of
+another class."""
 
 _HALF = 32
 _LOW = 2**_HALF - 1
 _TOO_HIGH = 2**31
+
+
+@njit(cache=True, nogil=True)
+def _found(signs, high, low, whole):  # type: ignore[no-untyped-def]
+    """Return what a class's amounts are, from all their bits, their halves' sums and the run's sum up to the class."""
+    if signs < 0:
+        return NEGATIVE
+    if high + (low >> _HALF) >= _TOO_HIGH or whole < 0:
+        return TOO_MUCH
+    return SOMETHING if whole else NOTHING
 
 
 @njit(cache=True, nogil=True)
@@ -43,66 +55,19 @@ def survey(amount, bounds, sums, per_run):  # type: ignore[no-untyped-def]
     """
     found = NOTHING
     for r in range(amount.shape[0]):
-        row = amount[r]
-        whole = np.int64(0)
+        row, whole = amount[r], np.int64(0)
         for c in range(bounds.size - 1):
             part, signs, high, low = row[bounds[c] : bounds[c + 1]], np.int64(0), np.int64(0), np.int64(0)
             for i in range(part.size):
                 signs |= part[i]
                 high += part[i] >> _HALF
                 low += part[i] & _LOW
-            if signs < 0:
-                return NEGATIVE
-            if high + (low >> _HALF) >= _TOO_HIGH:
-                return TOO_MUCH
             sums[c, r] = (high << _HALF) + low
             whole += sums[c, r]
-            if whole < 0:
-                return TOO_MUCH
+            found = max(found, _found(signs, high, low, whole))
+            if found > SOMETHING:
+                return found
         per_run[r] = whole
-        if whole:
-            found = SOMETHING
-    return found
-
-
-@njit(cache=True, nogil=True)
-def survey_some(where, amounts, class_of, sums, per_run):  # type: ignore[no-untyped-def]
-    """Sum few agents' amounts by class, and say what they are, as `survey` does.
-
-    Parameters
-    ----------
-    where
-        Flat index of each amount into (runs, agents), int64 (entries,).
-    amounts
-        int64 (entries,), gwei.
-    class_of
-        Class number of each column, int64 (agents,).
-    sums
-        int64 (classes, runs), zeros, written.
-    per_run
-        Sums over classes, int64 (runs,), written.
-    """
-    agents, found = class_of.size, NOTHING
-    r = first = np.int64(0)
-    for i in range(where.size):
-        if where[i] < first or where[i] >= first + agents:  # division is slow, and most lists rise
-            r = where[i] // agents
-            first = r * agents
-        c = class_of[where[i] - first]
-        if amounts[i] < 0:
-            return NEGATIVE
-        sums[c, r] += amounts[i]
-        if sums[c, r] < 0:
-            return TOO_MUCH
-        if amounts[i]:
-            found = SOMETHING
-    for row in range(sums.shape[1]):
-        whole = np.int64(0)
-        for k in range(sums.shape[0]):
-            whole += sums[k, row]
-            if whole < 0:
-                return TOO_MUCH
-        per_run[row] = whole
     return found
 
 
@@ -119,24 +84,39 @@ def survey_runs(amount):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _debit_row(held, amount, weights):  # type: ignore[no-untyped-def]
-    least = weighted = np.int64(0)
-    for first in range(0, amount.size, BLOCK):
-        last = min(first + BLOCK, amount.size)
-        if is_empty(amount, first, last):
-            continue
+def _debit_row(held, amount, weights, bounds, r, sums, per_run):  # type: ignore[no-untyped-def]
+    """Survey a run's amounts while they are taken; amounts that are refused are given back."""
+    least = weighted = whole = np.int64(0)
+    found = NOTHING
+    for c in range(bounds.size - 1):
+        first, last = bounds[c], bounds[c + 1]
         own, paid, weight = held[first:last], amount[first:last], weights[first:last]
+        signs = high = low = np.int64(0)
         for i in range(paid.size):
-            left = own[i] - paid[i]
+            pay = paid[i]
+            left = own[i] - pay
             own[i] = left
             least = min(least, left)
-            weighted += paid[i] * weight[i]
-    return least, weighted
+            weighted += pay * weight[i]
+            signs |= pay
+            high += pay >> _HALF
+            low += pay & _LOW
+        sums[c, r] = (high << _HALF) + low
+        whole += sums[c, r]
+        found = _found(signs, high, low, whole)
+        if found > SOMETHING:
+            for i in range(last):
+                held[i] += amount[i]
+            break
+    per_run[r] = whole
+    return found, least, weighted
 
 
 @njit(cache=True, nogil=True)
-def debit(holdings, account, start, step, amount, weights, checksum):  # type: ignore[no-untyped-def]
-    """Take amounts from agents.
+def debit(  # type: ignore[no-untyped-def]
+    holdings, account, start, step, amount, weights, checksum, book, is_booked, bounds, sums, per_run
+):
+    """Survey amounts and take them from agents in one pass.
 
     Parameters
     ----------
@@ -145,33 +125,49 @@ def debit(holdings, account, start, step, amount, weights, checksum):  # type: i
     account, start, step
         Number of the account, and which columns `amount` speaks of.
     amount
-        int64 (runs, those agents), 0 or more.
+        int64 (runs, those agents).
     weights
         int64 (agents,).
     checksum
         Weighted sums modulo 2^64, int64 (runs, accounts), changed.
+    book
+        int64 (runs, agents), changed as the account is where `is_booked`.
+    is_booked
+        Whether there is a book that changes with the account.
+    bounds, sums, per_run
+        As in `survey`.
 
     Returns
     -------
-    int
-        First row in which an agent holds less than it pays, or -1.
+    tuple of int
+        What `survey` finds, and the first row in which an agent holds less than it pays, or -1. Rows from the first
+        on whose amounts are refused are left as they were.
     """
-    short, stop = -1, start + step * amount.shape[1]
+    found, short, stop = NOTHING, -1, start + step * amount.shape[1]
     for r in range(amount.shape[0]):
         if step == 1:
-            least, weighted = _debit_row(holdings[account, r, start:stop], amount[r], weights[start:stop])
-        else:
-            least, weighted = _debit_row(
-                holdings[account, r, start:stop:step], amount[r], weights[start:stop:step]
+            kind, least, weighted = _debit_row(
+                holdings[account, r, start:stop], amount[r], weights[start:stop], bounds, r, sums, per_run
             )
+        else:
+            kind, least, weighted = _debit_row(
+                holdings[account, r, start:stop:step], amount[r], weights[start:stop:step], bounds, r, sums, per_run
+            )  # fmt: skip
+        found = max(found, kind)
+        if found > SOMETHING:
+            break
         checksum[r, account] -= weighted
         if least < 0 and short < 0:
             short = r
-    return short
+        if is_booked:
+            own, paid = book[r, start:stop:step], amount[r]
+            for i in range(paid.size):
+                own[i] -= paid[i]
+    return found, short
 
 
 @njit(cache=True, nogil=True)
-def _credit_row(held, amount, weights, income, is_income):  # type: ignore[no-untyped-def]
+def _credit_row(held, amount, weights, book, is_booked):  # type: ignore[no-untyped-def]
     weighted = np.int64(0)
     for first in range(0, amount.size, BLOCK):
         last = min(first + BLOCK, amount.size)
@@ -181,72 +177,29 @@ def _credit_row(held, amount, weights, income, is_income):  # type: ignore[no-un
         for i in range(given.size):
             own[i] += given[i]
             weighted += given[i] * weight[i]
-        if is_income:
-            earned = income[first:last]
+        if is_booked:
+            booked = book[first:last]
             for i in range(given.size):
-                earned[i] += given[i]
+                booked[i] += given[i]
     return weighted
 
 
 @njit(cache=True, nogil=True)
 def credit(  # type: ignore[no-untyped-def]
-    holdings, account, start, step, amount, weights, checksum, income, is_income
+    holdings, account, start, step, amount, weights, checksum, book, is_booked
 ):
-    """Give amounts to agents; parameters are those of `debit`.
-
-    Parameters
-    ----------
-    income
-        int64 (runs, agents), changed where `is_income`.
-    is_income
-        Whether the flow is income of those who receive.
-    """
+    """Give amounts that were surveyed to agents; parameters are those of `debit`."""
     stop = start + step * amount.shape[1]
     for r in range(amount.shape[0]):
         if step == 1:
             checksum[r, account] += _credit_row(
-                holdings[account, r, start:stop], amount[r], weights[start:stop], income[r, start:stop], is_income
+                holdings[account, r, start:stop], amount[r], weights[start:stop], book[r, start:stop], is_booked
             )  # fmt: skip
         else:
             checksum[r, account] += _credit_row(
                 holdings[account, r, start:stop:step], amount[r], weights[start:stop:step],
-                income[r, start:stop:step], is_income,
+                book[r, start:stop:step], is_booked,
             )  # fmt: skip
-
-
-@njit(cache=True, nogil=True)
-def debit_some(holdings, account, where, amounts, weights, checksum):  # type: ignore[no-untyped-def]
-    """Take amounts from few agents, as `debit` does; `where` and `amounts` are those of `survey_some`."""
-    agents, short = weights.size, np.int64(-1)
-    r = first = np.int64(0)
-    for i in range(where.size):
-        if where[i] < first or where[i] >= first + agents:
-            r = where[i] // agents
-            first = r * agents
-        a = where[i] - first
-        holdings[account, r, a] -= amounts[i]
-        checksum[r, account] -= amounts[i] * weights[a]
-        if holdings[account, r, a] < 0 and (short < 0 or r < short):
-            short = r
-    return short
-
-
-@njit(cache=True, nogil=True)
-def credit_some(  # type: ignore[no-untyped-def]
-    holdings, account, where, amounts, weights, checksum, income, is_income
-):
-    """Give amounts to few agents, as `credit` does; `where` and `amounts` are those of `survey_some`."""
-    agents = weights.size
-    r = first = np.int64(0)
-    for i in range(where.size):
-        if where[i] < first or where[i] >= first + agents:
-            r = where[i] // agents
-            first = r * agents
-        a = where[i] - first
-        holdings[account, r, a] += amounts[i]
-        checksum[r, account] += amounts[i] * weights[a]
-        if is_income:
-            income[r, a] += amounts[i]
 
 
 @njit(cache=True, nogil=True)

@@ -1,7 +1,8 @@
 """Picking: the few agents that act today, out of arrays over all of them.
 
 Rule decided here: amounts are read in blocks, and blocks without any are skipped, so that a day on which few act costs
-little more than reading the amounts once. The reference is `numpy.flatnonzero`.
+little more than reading the amounts once. The references are `numpy.flatnonzero`, `numpy.minimum` and selection by a
+mask.
 """
 
 from __future__ import annotations
@@ -42,4 +43,39 @@ def pick(amount, start, stop, where, amounts):  # type: ignore[no-untyped-def]
     count, agents = 0, amount.shape[1]
     for r in range(amount.shape[0]):
         count = _pick_row(amount[r, start:stop], r * agents + start, where, amounts, count)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def keep_positive(where, amounts, kept, out):  # type: ignore[no-untyped-def]
+    """List the entries above 0; returns how many there are.
+
+    Parameters
+    ----------
+    where, amounts
+        Flat index and element, int64 (entries,).
+    kept, out
+        The same of those above 0, int64 with room for all of them, written.
+    """
+    count = 0
+    for i in range(where.size):
+        kept[count], out[count] = where[i], amounts[i]
+        count += amounts[i] > 0
+    return count
+
+
+@njit(cache=True, nogil=True)
+def cut(where, amounts, held, kept, out):  # type: ignore[no-untyped-def]
+    """List the entries above 0, cut to what is held; other parameters and result are those of `keep_positive`.
+
+    Parameters
+    ----------
+    held
+        What each agent has, int64 (runs * agents,).
+    """
+    count = 0
+    for i in range(where.size):
+        amount = min(amounts[i], held[where[i]])
+        kept[count], out[count] = where[i], amount
+        count += amount > 0
     return count

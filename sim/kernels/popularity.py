@@ -16,6 +16,9 @@ from sim.kernels.apportion import apportion
 
 Int = NDArray[np.int64]
 
+_ROWS = 16
+"""Runs whose tables are built at once, so that their weights stay in cache."""
+
 
 @njit(cache=True, nogil=True)
 def _weigh(order, offered, each, table, weights):  # type: ignore[no-untyped-def]
@@ -48,14 +51,13 @@ def _weigh(order, offered, each, table, weights):  # type: ignore[no-untyped-def
 def _fill(counts, each, cells):  # type: ignore[no-untyped-def]
     """Fill `cells` (rows, cells) with builders, each as often as its models count (rows, models)."""
     for row in range(counts.shape[0]):
-        first = np.int64(0)
-        for builder in range(counts.shape[1] // each):
+        own, out, first = counts[row], cells[row], np.int64(0)
+        for builder in range(own.size // each):
             last = first
-            for m in range(builder * each, (builder + 1) * each):
-                last += counts[row, m]
-            own = cells[row, first:last]
-            for cell in range(own.size):
-                own[cell] = builder
+            for m in range(each):
+                last += own[np.uint64(builder * each + m)]
+            for cell in range(first, last):
+                out[np.uint64(cell)] = builder
             first = last
 
 
@@ -78,9 +80,12 @@ def cells_of(
         Query classes, and cells of each.
     """
     runs, models = order.shape
-    weights = np.empty((runs, classes, models), np.int64)
-    _weigh(order, offered, each, table, weights)
-    counts = apportion(cells, weights.reshape(-1, models))
-    found = np.empty((runs * classes, cells), np.min_scalar_type(-offered.shape[1]))
-    _fill(counts, each, found)
-    return found.reshape(runs, -1)
+    found = np.empty((runs, classes * cells), np.min_scalar_type(-offered.shape[1]))
+    room = np.empty((min(runs, _ROWS), classes, models), np.int64)
+    for first in range(0, runs, _ROWS):
+        own, active, out = (rows[first : first + _ROWS] for rows in (order, offered, found))
+        weights = room[: len(own)]
+        _weigh(own, active, each, table, weights)
+        counts = apportion(cells, weights.reshape(-1, models))
+        _fill(counts, each, out.reshape(-1, cells))
+    return found

@@ -1,8 +1,8 @@
 """Rewards by stake: an amount per run divided by floors, and added to the stakes while they are in cache.
 
 Rule decided here: the same integers as `models.apportion.apportion_floor` and the ledger's `move` of its parts, which
-are the references and are asked where an estimate in float64 would not be off by at most one. Blocks without a stake
-are skipped.
+are the references and are asked where an estimate in float64 would not be off by at most one. Tiles without a stake
+are skipped. What a reward is of income is not booked day by day: it follows from how stakes grew.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sim.kernels.blocks import BLOCK, is_empty
+from sim.kernels.blocks import BLOCK
 
 CLOSE = 2**50
 """Quotients below this are estimated to within one."""
@@ -19,8 +19,25 @@ _TILE = 8 * BLOCK
 
 
 @njit(cache=True, nogil=True)
-def _grow(stakes, income, weights, times, rest, whole):  # type: ignore[no-untyped-def]
-    """Add the parts of some agents to their stakes and income; returns the sum of the parts and their weighted sum."""
+def _survey(stake, bounds, bits):  # type: ignore[no-untyped-def]
+    """Write all bits of each tile's stakes; returns the sum of the run's stakes, or -1 if one is below 0."""
+    whole = signs = np.int64(0)
+    tile = 0
+    for c in range(bounds.size - 1):
+        for first in range(bounds[c], bounds[c + 1], _TILE):
+            part, some = stake[first : min(first + _TILE, bounds[c + 1])], np.int64(0)
+            for a in range(part.size):
+                whole += part[a]
+                some |= part[a]
+            bits[tile] = some
+            signs |= some
+            tile += 1
+    return whole if signs >= 0 else np.int64(-1)
+
+
+@njit(cache=True, nogil=True)
+def _grow(stakes, weights, times, rest, whole):  # type: ignore[no-untyped-def]
+    """Add the parts of some agents to their stakes; returns the sum of the parts and their weighted sum."""
     ratio, given, weighted = np.float64(rest) / np.float64(whole), np.int64(0), np.int64(0)
     for a in range(stakes.size):
         stake = stakes[a]
@@ -28,22 +45,21 @@ def _grow(stakes, income, weights, times, rest, whole):  # type: ignore[no-untyp
         remainder = rest * stake - part * whole  # products may wrap around, their difference does not
         part += np.int64(remainder >= whole) - np.int64(remainder < 0) + times * stake
         stakes[a] = stake + part
-        income[a] += part
         given += part
         weighted += part * weights[a]
     return given, weighted
 
 
 @njit(cache=True, nogil=True)
-def compound(due, stakes, weights, weighted, income, bounds, by_class):  # type: ignore[no-untyped-def]
-    """Divide what is due among stakes by floors, and add every part to the stake and to the income that it is.
+def compound(due, stakes, weights, weighted, bounds, by_class):  # type: ignore[no-untyped-def]
+    """Divide what is due among stakes by floors, and add every part to its stake.
 
     Parameters
     ----------
     due
         int64 (runs,), 0 or more and below `CLOSE`.
-    stakes, income
-        int64 (runs, agents), changed; stakes add up to the cap of 10^18 at most.
+    stakes
+        int64 (runs, agents), changed; they add up to the cap of 10^18 at most.
     weights
         int64 (agents,).
     weighted
@@ -58,23 +74,46 @@ def compound(due, stakes, weights, weighted, income, bounds, by_class):  # type:
     bool
         Whether no stake was below 0; what follows the first such run is left as it was.
     """
+    bits = np.empty(stakes.shape[1] // _TILE + bounds.size, np.int64)  # tiles, and one begun in each class
     for r in range(due.size):
-        stake, whole, signs = stakes[r], np.int64(0), np.int64(0)
-        for a in range(stake.size):
-            whole += stake[a]
-            signs |= stake[a]
-        if signs < 0:
+        stake = stakes[r]
+        whole = _survey(stake, bounds, bits)
+        if whole < 0:
             return False
         if whole == 0 or due[r] == 0:
             continue
-        times, rest = due[r] // whole, due[r] % whole
+        times, rest, tile = due[r] // whole, due[r] % whole, 0
         for c in range(bounds.size - 1):
             for first in range(bounds[c], bounds[c + 1], _TILE):
-                last = min(first + _TILE, bounds[c + 1])
-                if is_empty(stake, first, last):
-                    continue
-                own = slice(first, last)
-                given, moved = _grow(stake[own], income[r, own], weights[own], times, rest, whole)
-                by_class[c, r] += given
-                weighted[r] += moved
+                own = slice(first, min(first + _TILE, bounds[c + 1]))
+                if bits[tile]:
+                    given, moved = _grow(stake[own], weights[own], times, rest, whole)
+                    by_class[c, r] += given
+                    weighted[r] += moved
+                tile += 1
     return True
+
+
+@njit(cache=True, nogil=True)
+def bring_forward(stakes, principal, income):  # type: ignore[no-untyped-def]
+    """Add to income what stakes grew by beyond their principal, and bring the principal to the stakes.
+
+    Parameters
+    ----------
+    stakes
+        int64 (runs, agents).
+    principal, income
+        int64 (runs, agents), changed.
+    """
+    for r in range(stakes.shape[0]):
+        for first in range(0, stakes.shape[1], BLOCK):
+            last = min(first + BLOCK, stakes.shape[1])
+            stake, base, earned = stakes[r, first:last], principal[r, first:last], income[r, first:last]
+            changed = np.int64(0)
+            for a in range(stake.size):
+                changed |= stake[a] ^ base[a]
+            if changed == 0:
+                continue
+            for a in range(stake.size):
+                earned[a] += stake[a] - base[a]
+                base[a] = stake[a]

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.attribution import class_parts, cluster_values, integer_weights, slashed
+from models.attribution import class_parts, slashed
 from sim import draws
 from sim.draws import Decision
 from sim.influence import month_shares
-from sim.kernels import shares
+from sim.kernels import shares, worth
 from sim.kernels.apportion import apportion
-from sim.ledger import at, move
+from sim.ledger import at, move, move_some
 from sim.payouts import pay_out
+from sim.picks import Picks
 from sim.rates import begins_month, on
 
 if TYPE_CHECKING:
@@ -45,9 +46,14 @@ def advance(world: World, economy: Economy) -> None:
     _divide(world)
 
 
-def _uniform(world: World, economy: Economy, decision: Decision) -> Float:
+def _words(world: World, economy: Economy, decision: Decision) -> NDArray[np.uint32]:
     count = world.layout.count("contributors")
-    return draws.uniform(economy.seed, decision, world.runs, world.day, "contributors", count)
+    return draws.words(economy.seed, decision, world.runs, world.day, "contributors", count)
+
+
+def _falls(world: World, economy: Economy, decision: Decision, chance: float) -> Bool:
+    """Return for whom of the contributors a chance comes true today."""
+    return np.asarray(_words(world, economy, decision) < draws.below(np.asarray(chance)))
 
 
 def _hidden(world: World) -> Bool:
@@ -59,9 +65,8 @@ def _hidden(world: World) -> Bool:
 
 def _audit(world: World, economy: Economy) -> None:
     """Find copied data by its likeness to what is registered."""
-    found = _uniform(world, economy, Decision.CONTRIBUTOR_ATTACK) < float(
-        economy.scenario.attribution.detection.value
-    )
+    detection = float(economy.scenario.attribution.detection.value)
+    found = _falls(world, economy, Decision.CONTRIBUTOR_ATTACK, detection)
     _punish(world, economy, _hidden(world) & found)
 
 
@@ -89,17 +94,18 @@ def _open_disputes(world: World, economy: Economy) -> None:
     Who cannot pay the bond of all their disputes divides what the wallet holds among them.
     """
     usage, terms = world.usage, economy.scenario.attribution.dispute
-    asking = _uniform(world, economy, Decision.CONTRIBUTOR_DISPUTE) < float(terms.rate.value)
-    disputed = _hidden(world) & asking & (usage.dispute_day == 0)
-    if not disputed.any():
+    asking = _falls(world, economy, Decision.CONTRIBUTOR_DISPUTE, float(terms.rate.value))
+    run, copier = np.nonzero(_hidden(world) & asking & (usage.dispute_day == 0))
+    if not run.size:
         return
-    usage.dispute_day[disputed] = world.day + terms.window.value.days
-    owned = _by_owner(world, disputed.astype(np.int64))
-    each = world.agent_balance("wallet.l2", "contributors") // np.maximum(owned, 1)
-    each = np.take_along_axis(np.minimum(each, int(terms.bond.value)), usage.contributors.origin, axis=1)
-    usage.dispute_bond[disputed] = each[disputed]
-    paid = _by_owner(world, np.where(disputed, usage.dispute_bond, 0))
-    move(world, "A3", at("wallet.l2", "contributors"), at("bond", "contributors"), paid)
+    usage.dispute_day[run, copier] = world.day + terms.window.value.days
+    owner = usage.contributors.origin[run, copier] + world.layout.slice("contributors").start
+    where = run * world.layout.agents + owner
+    _, place, disputes = np.unique(where, return_inverse=True, return_counts=True)
+    bond = world.agent_balance("wallet.l2").reshape(-1)[where] // disputes[place]
+    bond = np.minimum(bond, int(terms.bond.value))
+    usage.dispute_bond[run, copier] = bond
+    move_some(world, "A3", at("wallet.l2", "contributors"), at("bond", "contributors"), Picks(where, bond))
 
 
 def _by_owner(world: World, amounts: Int) -> Int:
@@ -116,9 +122,8 @@ def _decide_disputes(world: World, economy: Economy) -> None:
     due = usage.dispute_day == world.day
     if world.day == 0 or not due.any():
         return
-    found = _uniform(world, economy, Decision.CONTRIBUTOR_DISPUTE) < float(
-        economy.scenario.attribution.detection.value
-    )
+    detection = float(economy.scenario.attribution.detection.value)
+    found = _falls(world, economy, Decision.CONTRIBUTOR_DISPUTE, detection)
     _punish(world, economy, due & found & ~usage.detected)
     won = np.where(due & usage.detected, usage.dispute_bond, 0)
     lost = np.where(due & ~usage.detected, usage.dispute_bond, 0)
@@ -131,19 +136,8 @@ def _decide_disputes(world: World, economy: Economy) -> None:
 
 def _weigh(world: World, economy: Economy) -> None:
     """Fix the month's weights of every contributor in every query class."""
-    usage, traits = world.usage, world.usage.contributors
-    of_nets = _datanet_shares(world, economy)
-    value = _values(world, economy)
-    runs, count = value.shape
-    nets = of_nets.shape[2]
-    flat = np.arange(runs)[:, None] * nets + traits.datanet
-    whole = np.bincount(flat.ravel(), weights=value.ravel(), minlength=runs * nets)
-    inside = value / np.maximum(whole[flat], np.finfo(np.float64).tiny)
-    worth = np.empty((runs, of_nets.shape[1], count))
-    for k in range(of_nets.shape[1]):
-        np.multiply(of_nets[:, k].ravel()[flat], inside, out=worth[:, k])
-    weights = integer_weights(worth.reshape(-1, count), apportion)
-    usage.class_weights = weights.reshape(worth.shape).astype(np.int32)
+    usage, of_nets = world.usage, _datanet_shares(world, economy)
+    worth.weigh(of_nets, usage.contributors.datanet, _values(world, economy), usage.class_weights)
 
 
 def _datanet_shares(world: World, economy: Economy) -> Float:
@@ -170,12 +164,16 @@ def _values(world: World, economy: Economy) -> Float:
     honest = usage.contributor_active & ~traits.noise
     mean = np.where(honest, traits.size, 0.0).sum(axis=1) / np.maximum(honest.sum(axis=1), 1)
     floor = float(economy.scenario.attribution.noise_floor.value) * mean
-    # what noise seems to be worth scatters around the floor
-    chance = 2.0 * floor[:, None] * _uniform(world, economy, Decision.CONTRIBUTOR_INFLUENCE)
-    score = np.where(usage.contributor_active, np.where(traits.noise, chance, traits.size), 0.0)
-    itself = np.arange(score.shape[1])
-    clusters = np.where(usage.detected, traits.origin, itself)
-    return cluster_values(score, clusters, usage.detected, floor)
+    found = np.empty(traits.size.shape)
+    worth.values(
+        usage.contributor_active & ~usage.detected,
+        traits.noise,
+        traits.size,
+        _words(world, economy, Decision.CONTRIBUTOR_INFLUENCE),
+        floor,
+        found,
+    )
+    return found
 
 
 def _divide(world: World) -> None:

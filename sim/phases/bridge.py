@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bridge import fast_exit, withdrawal_days
-from models.exact import mul_div
 from models.units import SECONDS_PER_DAY
 from sim import gas
+from sim.kernels.apportion import floors_of_some
 from sim.ledger import at, move, move_some
 from sim.picks import Picks
 
@@ -128,17 +128,18 @@ def _withdraw(world: World, economy: Economy) -> None:
 
 def _fast_part(world: World, economy: Economy, wanted: Picks) -> Int:
     """Pay the fast exits of those whose taste is speed (flow X3) and return what of each amount is taken from L2."""
-    terms = economy.scenario.bridge.fast_exit
-    in_haste = world.holding.haste.reshape(-1)[wanted.where] < float(terms.share.value)
-    asked = np.where(in_haste, wanted.amounts, 0)
-    if not in_haste.any():
-        return asked
-    taken = _served(world, wanted.where // world.layout.agents, asked)
+    terms, fast = economy.scenario.bridge.fast_exit, np.zeros_like(wanted.amounts)
+    hasty = np.flatnonzero(world.holding.haste.reshape(-1)[wanted.where] < float(terms.share.value))
+    if not hasty.size:
+        return fast
+    where, asked = wanted.where[hasty], wanted.amounts[hasty]
+    taken = _served(world, where // world.layout.agents, asked)
     paid, _ = fast_exit(taken, terms.fee.value.numerator, terms.fee.value.denominator)
-    move_some(world, "X3", at("wallet.l2", "*"), at("fastbridge.l2"), Picks(wanted.where, taken))
-    paid_out = move_some(world, "X3", at("fastbridge.l1"), at("wallet.l1", "*"), Picks(wanted.where, paid))
+    move_some(world, "X3", at("wallet.l2", "*"), at("fastbridge.l2"), Picks(where, taken))
+    paid_out = move_some(world, "X3", at("fastbridge.l1"), at("wallet.l1", "*"), Picks(where, paid))
     world.bridge.exits_gwei = world.bridge.exits_gwei + paid_out
-    return taken
+    fast[hasty] = taken
+    return fast
 
 
 def _served(world: World, row: Int, asked: Int) -> Int:
@@ -148,8 +149,7 @@ def _served(world: World, row: Int, asked: Int) -> Int:
     inventory = world.world_balance("fastbridge.l1")
     if (total <= inventory).all():
         return asked
-    taken, _ = mul_div(asked, np.minimum(total, inventory)[row], np.maximum(total, 1)[row])
-    return taken
+    return floors_of_some(np.minimum(total, inventory), np.maximum(total, 1), row, asked)
 
 
 def _withdraw_treasury(world: World, economy: Economy) -> None:

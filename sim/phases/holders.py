@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.behaviour import cliff_anticipation, daily_rate_from_monthly, survival_hazard
+from models.units import SECONDS_PER_DAY
 from sim import draws, gas
+from sim.accounts import STAKERS
 from sim.draws import Decision
 from sim.kernels import holders as kernels
 from sim.ledger import at, move_some
-from sim.phases.staking import STAKERS
 from sim.picks import Picks
 
 if TYPE_CHECKING:
@@ -172,8 +173,10 @@ def _follow_plans(world: World, economy: Economy) -> None:
         _unbond(world, economy, unstake)
     if wrap.where.size:
         world.holding.gopen_supply += move_some(world, "H1", wallet, wrapped, wrap)
+        world.governance.follow(wrap, 1)
     if unwrap.where.size:
         world.holding.gopen_supply -= move_some(world, "H1", wrapped, wallet, unwrap)
+        world.governance.follow(unwrap, -1)
     for action, some in (("stake", stake), ("unstake", unstake), ("wrap", wrap), ("unwrap", unwrap)):
         if some.where.size:
             gas.charge_some(world, economy, "*", action, some.where)
@@ -246,13 +249,15 @@ def _excess(have: Int, want: Int) -> Int:
 
 
 def _unbond(world: World, economy: Economy, some: Picks) -> None:
-    """Start unbonding; how long it takes is the lock class of the agent, by its taste."""
-    taste = world.holding.taste.ravel()[some.where]
+    """Start unbonding; how long it takes is the lock class of the agent, by its taste, and the delay in force."""
     run, column = np.divmod(some.where, world.layout.agents)
+    taste = world.holding.taste.reshape(-1)[some.where]
     is_long = taste < _long_part(economy)[world.layout.class_of[column]]
-    for lock, mask in (("long", is_long), ("flexible", ~is_long)):
-        if mask.any():
-            _queue(world, lock, run[mask], Picks(some.where[mask], some.amounts[mask]))
+    long, flexible = (_unbonding_days(world, lock)[run] for lock in ("long", "flexible"))
+    due = world.day + np.where(is_long, long, flexible)
+    for day in np.flatnonzero(np.bincount(due)).tolist():
+        own = due == day
+        world.holding.unbonding.add(day, Picks(some.where[own], some.amounts[own]))
 
 
 def _long_part(economy: Economy) -> Float:
@@ -266,9 +271,6 @@ def _long_part(economy: Economy) -> Float:
     )
 
 
-def _queue(world: World, lock: str, run: Int, some: Picks) -> None:
-    """Queue by the delay in force, which a vote may have made different from run to run."""
-    delays = world.governed.read(f"staking.locks.{lock}")
-    for delay in np.unique(delays):
-        due, own = world.day + max(-(-int(delay) // 86_400), 1), delays[run] == delay
-        world.holding.unbonding.add(due, Picks(some.where[own], some.amounts[own]))
+def _unbonding_days(world: World, lock: str) -> Int:
+    """Return the whole days of a lock, which a vote may have made different from run to run, int64 (runs,)."""
+    return -(-np.maximum(world.governed.read(f"staking.locks.{lock}"), 1) // SECONDS_PER_DAY)

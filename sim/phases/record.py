@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sim import identities, tables
 from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, BUCKET_ROLES, WORLD_ACCOUNTS, Account, Chain, Counted
-from sim.payouts import bring_forward
+from sim.estates import survey
+from sim.payouts import bring_income_forward
 from sim.phases import record_people
 from sim.phases.bridge import exit_days
 from sim.phases.market import fee_bps
@@ -62,10 +63,10 @@ def advance(world: World, economy: Economy) -> None:
     record.put(world.day, conservation_residual_gwei=residual)
     tables.accumulate(world)
     if economy.epoch_end[world.day]:
-        bring_forward(world)
-        owned = record_people.owned(world)
-        record_people.advance(world, economy, owned)
-        tables.close_epoch(world, economy, owned)
+        bring_income_forward(world)
+        estates = survey(world)
+        record_people.advance(world, economy, estates)
+        tables.close_epoch(world, economy, estates)
         record.settle()
         world.usage.end_month()
         world.income[:] = 0

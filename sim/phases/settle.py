@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim import gas
 from sim.accounts import PAYEES
+from sim.kernels import claims
 from sim.ledger import at, move
 from sim.payouts import bring_forward, plan_sale
 from sim.rates import on
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from sim.economy import Economy
     from sim.services import Services
     from sim.world import World
-
-Int = NDArray[np.int64]
 
 
 def advance(world: World, economy: Economy, services: Services | None = None) -> None:
@@ -47,22 +45,17 @@ def advance(world: World, economy: Economy, services: Services | None = None) ->
         services.settlement.settle(world, economy)
 
 
-def claimable(world: World, economy: Economy, agent_class: str) -> Int:
-    """Return what each agent of a class claims today, gwei (runs, agents)."""
-    earned = world.earned_by(agent_class)
+def _claim(world: World, economy: Economy, agent_class: str) -> None:
+    usage, start = world.usage, world.layout.slice(agent_class).start
     # the column counts thousandths of the claim's gas
     least = gas.fee(economy, "claim") * on(world, "attribution.min_claim.times_gas") // 1000
-    return np.where(earned >= least[:, None], earned, 0)
-
-
-def _claim(world: World, economy: Economy, agent_class: str) -> None:
-    usage, columns = world.usage, world.layout.slice(agent_class)
-    amounts = claimable(world, economy, agent_class)
+    amounts = np.empty((world.count, world.layout.count(agent_class)), np.int64)
+    claimed = np.empty(world.count, np.int64)
+    claims.claimable(world.earned, start, least, amounts, claimed)
     move(world, "C1", at("distributor"), at("wallet.l2", agent_class), amounts)
-    world.earned[:, columns] -= amounts
-    usage.claimed[:, columns] += amounts
-    usage.claimed_gwei = usage.claimed_gwei + amounts.sum(axis=1)
-    gas.charge(world, economy, agent_class, "claim", (amounts > 0).astype(np.int64))
+    claims.book(amounts, start, world.earned, usage.claimed)
+    usage.claimed_gwei = usage.claimed_gwei + claimed
+    gas.charge(world, economy, agent_class, "claim", amounts > 0)
     share = float(getattr(economy.scenario.agents, agent_class).sell.value)
     plan_sale(world, agent_class, amounts, share)
 

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from sim.economy import Economy
     from sim.world import World
 
-STAKERS = ("holders", "contributors", "builders", "investors", "team", "traders")
-"""Classes that stake and wrap."""
-
 
 def advance(world: World, economy: Economy) -> None:
     """Pay rewards into stake (flow S2) and release unbonded stake (flow S1)."""

@@ -8,16 +8,19 @@ delegates are not.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.turnout import SELF, UNDELEGATED
+from sim.kernels import votes
 
 if TYPE_CHECKING:
     from sim.economy import Economy
+    from sim.picks import Picks
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -30,9 +33,8 @@ ROUTINE, SCENARIO = 0, 1
 FIRST_SLOTS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a proposal.
+class Event(NamedTuple):
+    """Something that happened to a proposal; dozens are made every day and few are ever read.
 
     Parameters
     ----------
@@ -44,8 +46,8 @@ class Event:
         Slot of the proposal, or -1 where none was made.
     subject
         Title of the proposal.
-    detail
-        Figures of the event as a JSON object: timestamps in seconds, votes in gwei.
+    figures
+        Name -> figure of the event: timestamps in seconds, votes in gwei.
     """
 
     run: int
@@ -53,7 +55,12 @@ class Event:
     kind: str
     proposal: int
     subject: str
-    detail: str
+    figures: dict[str, Any]
+
+    @property
+    def detail(self) -> str:
+        """The slot and the figures of the event as a JSON object."""
+        return json.dumps({"proposal": self.proposal} | self.figures)
 
 
 @dataclass(slots=True)
@@ -289,7 +296,7 @@ class GovernanceState:
     last
         Figures of the last vote.
     gopen_delegated_gwei
-        GOPEN that somebody may vote with, today, int64 (runs,).
+        GOPEN that somebody may vote with, today, int64 (runs,), kept from wraps and unwraps since day 0.
     cost_to_capture_usd
         USD for votes that reach the quorum and outvote the last turnout, at today's price, (runs,).
     rolls
@@ -297,7 +304,7 @@ class GovernanceState:
     pending
         Executed changes that do not bind yet.
     events
-        What happened so far; `take_events` empties it.
+        What happened so far.
     """
 
     proposals: Proposals
@@ -311,6 +318,16 @@ class GovernanceState:
     rolls: dict[tuple[int, int], Roll] = field(default_factory=dict)
     pending: list[Change] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+
+    def delegated(self, wrapped: Int) -> Int:
+        """Return the GOPEN that somebody may vote with, of what agents have wrapped, int64 (runs,)."""
+        totals = np.empty(len(wrapped), np.int64)
+        votes.delegated(wrapped, self.delegations.is_owner, totals)
+        return totals
+
+    def follow(self, some: Picks, sign: int) -> None:
+        """Bring delegated GOPEN up to date with what some agents wrapped, or (`sign` -1) unwrapped."""
+        votes.follow(self.delegations.is_owner, some.where, some.amounts, sign, self.gopen_delegated_gwei)
 
     @property
     def turnout_gopen(self) -> Float:
@@ -351,11 +368,6 @@ class GovernanceState:
     def nakamoto_votes(self) -> Float:
         """How many voters cast more than half of the last vote."""
         return self.last.nakamoto_votes
-
-    def take_events(self) -> list[Event]:
-        """Return the events since the last call and forget them."""
-        taken, self.events = self.events, []
-        return taken
 
 
 def begin_state(economy: Economy, runs: Int) -> GovernanceState:

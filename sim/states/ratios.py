@@ -80,9 +80,21 @@ def trailing(values: NDArray[Any], first: int, last: int) -> Float:
         out[day - first] = _sums(np.ascontiguousarray(values[: day + 1].T, np.float64))
     whole = max(first, WINDOW - 1)
     if whole <= last:
-        windows = sliding_window_view(values[whole - WINDOW + 1 : last + 1], WINDOW, axis=0)
-        out[whole - first :] = _sums(np.array(windows, np.float64, order="C"))
+        out[whole - first :] = _windows(values[whole - WINDOW + 1 : last + 1])
     return out
+
+
+def _windows(values: NDArray[np.generic]) -> Float:
+    """Return the sums of every 30 days in a row, rounded as numpy does for 30 neighbours, which it adds by eights."""
+    known = np.array(values, np.float64)
+    known[np.isnan(known)] = 0.0
+    days = [known[day : len(known) - WINDOW + 1 + day] for day in range(WINDOW)]
+    eighths = [days[k] + days[k + 8] + days[k + 16] for k in range(8)]
+    while len(eighths) > 1:
+        eighths = [one + two for one, two in zip(eighths[::2], eighths[1::2], strict=True)]
+    for rest in days[24:]:
+        eighths[0] += rest
+    return eighths[0]
 
 
 def _sums(windows: Float) -> Float:
@@ -189,9 +201,9 @@ def _monthly(days: Days, first: int, last: int) -> None:
     price = days["price_usd"]
     grown = ratio(days["float_gwei"][today], days["float_gwei"][then].astype(np.float64)) - 1
     days["inflation_annualised"][today] = grown * 365 / WINDOW
-    paths = sliding_window_view(price[first - WINDOW : last + 1], WINDOW + 1, axis=0)
-    returns = np.diff(np.log(np.array(paths, order="C")), axis=-1)
-    days["volatility_30d"][today] = returns.std(axis=-1, ddof=1) * np.sqrt(365)
+    returns = np.diff(np.log(price[first - WINDOW : last + 1]), axis=0)
+    paths = np.array(sliding_window_view(returns, WINDOW, axis=0), order="C")
+    days["volatility_30d"][today] = paths.std(axis=-1, ddof=1) * np.sqrt(365)
     volume = trailing(days["volume_usd"], first, last)
     days["unlock_sell_over_volume"][today] = ratio(trailing(days["unlock_sold_usd"], first, last), volume)
     unlocked_usd = trailing(days["unlock_flow_gwei"], first, last) / 1e9 * price[today]

@@ -53,6 +53,7 @@ MONEY_PATH = (apportioning, dust, attribution, value_split, disputes, share_nois
 FLOATS_ALLOWED = {
     "integer_weights": "the one place where influence becomes whole numbers",
     "cluster_values": "influence",
+    "net_weights": "influence, before it becomes whole numbers",
     "null_level": "influence",
     "split_values": "influence",
     "_check_finite": "influence",

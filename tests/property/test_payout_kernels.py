@@ -14,7 +14,7 @@ from models.attribution import class_parts, mixed_weights
 from models.operators import days_in_a_row, margin
 from sim import payouts
 from sim.accounts import PAYEES
-from sim.kernels import grantees, margins, shares
+from sim.kernels import margins, shares
 from sim.kernels.apportion import apportion
 from sim.kernels.ranks import ranked
 from tests.property.kernel_arrays import CAP, LAYOUT, RUNS, generators, gwei
@@ -110,19 +110,6 @@ class TestRanks:
         sizes = np.exp(generator.normal(20, 4, (2, 3000))).astype(np.int64)
         for drawn in (amounts, sizes, sizes[:, :1], amounts[:, 100:2000]):
             assert (ranked(drawn) == np.sort(drawn, axis=1)).all()
-
-
-@given(generators(), st.integers(0, 12))
-def test_grantees_are_the_first_of_a_stable_sort(drawn, most):
-    generator, _ = drawn
-    order, eligible = generator.integers(0, 6, (4, 9)) / 4, generator.random((4, 9)) < 0.6
-    number, picked = generator.integers(-1, most, 4, endpoint=True), np.empty((4, 9), np.bool_)
-    grantees.first(order, eligible, number, picked)
-    wanted = np.zeros((4, 9), bool)
-    for run in range(4):
-        rank = [a for a in np.argsort(order[run], kind="stable") if eligible[run, a]]
-        wanted[run, rank[: max(number[run], 0)]] = True
-    assert (picked == wanted).all()
 
 
 @given(generators())

@@ -74,3 +74,18 @@ def test_rolls_stand_in_rows_that_end_with_zeros():
     assert power.tolist() == [[9, 8], [0, 0], [5, 0]]
     assert support.tolist() == [[-1, 2], [0, 0], [1, 0]]
     assert of_rolls([roll([], [], [])])[1].tolist() == [[0]]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 60))
+def test_delegated_gopen_follows_wraps_and_unwraps(seed, runs, agents):
+    draw = np.random.default_rng(seed)
+    wrapped, is_owner = draw.integers(0, 10**12, (runs, agents)), draw.random((runs, agents)) < 0.4
+    followed, counted = np.empty(runs, np.int64), np.empty(runs, np.int64)
+    votes.delegated(wrapped, is_owner, followed)
+    for sign in (1, -1):
+        where = draw.integers(0, runs * agents, int(draw.integers(0, 40)))
+        amounts = draw.integers(0, 10**9, where.size)
+        np.add.at(wrapped.reshape(-1), where, sign * amounts)
+        votes.follow(is_owner, where, amounts, sign, followed)
+    votes.delegated(wrapped, is_owner, counted)
+    assert followed.tolist() == counted.tolist()

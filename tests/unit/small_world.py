@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from sim import clock, engine
+from sim import clock, engine, reach
 from sim.accounts import ACCOUNTS
 from sim.begin import begin_world
 from sim.clock import advance_day, run_phase
@@ -107,11 +107,20 @@ def plant(
     monkeypatch.setattr(clock, "PHASES", tuple(phases))
 
 
-def put(world: World, name: str, row: int, amount: int, agent: int = 0, *, booked: bool = False) -> None:
-    """Change a balance without a move; `booked` changes what the journal says with it."""
+def seats(world: World, name: str) -> list[int]:
+    """Return the columns of an account of agents in which the daily audit looks for money."""
+    read = reach.daily(world.layout, None)
+    return [a for k, first, last in read.tolist() if k == ACCOUNTS[name].index for a in range(first, last)]
+
+
+def put(
+    world: World, name: str, row: int, amount: int, agent: int | None = None, *, booked: bool = False
+) -> None:
+    """Change a balance without a move, of the first agent that can have one; `booked` changes the journal's as well."""
     account = ACCOUNTS[name]
     if account.per_agent:
-        world.holdings[account.index, row, agent] += amount
+        own = seats(world, name)[0] if agent is None else agent
+        world.holdings[account.index, row, own] += amount
     else:
         world.balances[row, account.index] += amount
     if booked:
@@ -129,6 +138,7 @@ def give(world: World, name: str, amounts: Any, agent_class: str = "") -> None:
         held[:] = amounts
         world.expected_agent[:, account.index] += held.sum(axis=1) - before
         world.checksum = world.checksum_of_holdings()
+        world.principal = world.agent_balance("stake").copy()
         return
     before = world.balances[:, account.index].copy()
     world.balances[:, account.index] = amounts

@@ -118,6 +118,7 @@ def delegate(world, to, row=slice(None), small=()):
     is_small = np.zeros(delegate_to.shape, bool)
     is_small[:, list(small)] = True
     world.governance.delegations = Delegations.of(delegate_to, is_small, DELEGATE)
+    world.governance.gopen_delegated_gwei = world.governance.delegated(world.agent_balance("wrapped"))
 
 
 def told(world, kind, run=None) -> list[Event]:

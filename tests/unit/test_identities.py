@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import typer
 
-from sim import cli, clock, identities, ledger
+from sim import cli, clock, identities, ledger, reach
 from sim.accounts import AGENT_ACCOUNTS, WORLD_ACCOUNTS
 from sim.begin import begin_world
 from sim.clock import PHASES, advance_day, run_days
@@ -60,16 +60,18 @@ class TestOneGwei:
     @pytest.mark.parametrize("other", [0, -1])
     def test_moved_between_two_agents_of_one_account(self, snapshots, name, other):
         def fault(world):
-            held = world.agent_balance(name)[ROW]
-            payer = int(np.argmax(held[1:-1])) + 1
+            own = small.seats(world, name)
+            payer = max(own[1:-1], key=lambda a: world.agent_balance(name)[ROW, a])
             small.put(world, name, ROW, 1000, agent=payer, booked=True)
             small.put(world, name, ROW, -1, agent=payer)
-            small.put(world, name, ROW, 1, agent=other)
+            small.put(world, name, ROW, 1, agent=own[other])
 
         world = snapshots.at_end_of(LAST - 1)
         fault(world)
         with pytest.raises(IdentityBroken) as found:
-            identities._require_same_agents(world, identities._read(world)[2])
+            identities._require_same_agents(
+                world, identities._read(world, reach.daily(world.layout, None))[2]
+            )
         assert str(found.value) == (
             f"identity journal (who holds it) broken on day {LAST - 1}, run {RUN}: account {name} has the right "
             "sum, but money moved between its agents without a flow"
@@ -188,11 +190,11 @@ class TestEachIdentity:
         """Another agent has as much more, so that every sum is right."""
 
         def fault(world):
-            held = world.agent_balance(name)[ROW]
-            debtor = int(np.argmin(held))
+            held, own = world.agent_balance(name)[ROW], small.seats(world, name)
+            debtor, creditor = sorted(own, key=lambda a: held[a])[:2]
             lacking = int(held[debtor]) + 1
             small.put(world, name, ROW, -lacking, agent=debtor)
-            small.put(world, name, ROW, lacking, agent=(debtor + 1) % len(held))
+            small.put(world, name, ROW, lacking, agent=creditor)
 
         text = broken(fault)
         assert f"identity 8 (no balance below 0) broken on day {LAST}, run {RUN}: account {name} " in text

@@ -232,6 +232,28 @@ def test_an_agent_may_stand_in_a_list_twice(world):
     assert world.agent_balance("wallet.l1")[0, 4] == 0
 
 
+def test_a_move_over_all_classes_is_read_class_by_class(world):
+    """What is not asked for waits; what is asked for is told with the class's own label, twice moved or once."""
+    world.phase = "bridge"
+    fill(world, "wallet.l1", 9)
+    holder, member, investor = (world.layout.slice(name).start for name in ("holders", "team", "investors"))
+    agents = world.layout.agents
+    source, target = at("wallet.l1", "*"), at("transit_deposit", "*")
+    move_some(world, "X1", source, target, picks([holder, agents + member, 2 * agents + member], [1, 2, 3]))
+    move_some(world, "X1", source, target, picks([holder], [4]))
+    assert not world.journal.flow_total("X2", RUNS).any()
+    assert world.journal.flow_total("X1", RUNS).tolist() == [5, 2, 3]
+    assert world.journal.flow_total("X1", RUNS, source="wallet.l1/team").tolist() == [0, 2, 3]
+    move_some(world, "X1", source, target, picks([2 * agents + investor], [6]))
+    assert {key: amount.tolist() for key, amount in world.journal.today.items()} == {
+        ("X1", f"wallet.l1/{name}", f"transit_deposit/{name}"): amount
+        for name, amount in (("holders", [5, 0, 0]), ("team", [0, 2, 3]), ("investors", [0, 0, 6]))
+    }
+    move_some(world, "X1", source, target, picks([holder], [1]))
+    world.journal.today = {}
+    assert not world.journal.flow_total("X1", RUNS).any(), "a day that began anew knows nothing of the last"
+
+
 def test_amounts_that_int64_cannot_add_up_are_refused(world):
     """Two amounts of 2^62 and a few: their sum would wrap around and look like little."""
     world.phase = "staking"

@@ -11,6 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import small_world as small
 
+from sim.payouts import bring_income_forward
+
 ECONOMY = small.economy(days=60)
 GWEI = small.GWEI
 
@@ -35,7 +37,11 @@ def test_the_pot_pays_a_thirtieth_by_stake_and_keeps_what_floors_leave(world):
     ]  # fmt: skip
     assert world.holding.staking_paid.tolist() == [8, 0, 0]
     assert world.world_balance("staking_rewards").tolist() == [292, 29, 0]
-    assert world.income[0].sum() == 8
+    assert not world.income.any(), "rewards are income when they are brought forward"
+    for _ in range(2):
+        bring_income_forward(world)
+        assert world.income.sum(axis=1).tolist() == [8, 0, 0]
+    assert world.income[0, world.layout.slice("builders")].tolist() == [5, 0, 0]
 
 
 def test_a_pot_too_large_for_estimates_is_divided_exactly(world):
@@ -47,6 +53,7 @@ def test_a_pot_too_large_for_estimates_is_divided_exactly(world):
     paid = world.agent_balance("stake", "team")[0, 0] - 1, world.agent_balance("stake", "investors")[0, 0] - 2
     assert paid == (due // 3, 2 * due // 3)
     assert world.holding.staking_paid.tolist() == [due // 3 + 2 * due // 3] * 3
+    bring_income_forward(world)
     assert world.income[0].sum() == due // 3 + 2 * due // 3
 
 
