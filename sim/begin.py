@@ -86,7 +86,6 @@ def _market(economy: Economy, runs: Int) -> MarketState:
     orders = (count, economy.layout.agents)
     return MarketState(
         pool_micro_usd=np.full(count, y, np.int64), sell_orders=np.zeros(orders, np.int64),
-        buy_orders=np.zeros(orders, np.int64),
         holder_sales=np.zeros((count, economy.layout.count("holders")), np.int64),
         holders_sell=zeros.copy(), treasury_sell=zeros.copy(), venue_target=np.full(count, x, np.int64),
         sold_gwei=zeros, bought_gwei=zeros, buyback_micro_usd=zeros, price_path=np.full((count, 31), price),

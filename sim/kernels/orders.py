@@ -1,6 +1,6 @@
-"""Orders of the day, in one pass over memory: what the market clears, and what earners sell.
+"""Sales of the day, in one pass over memory: what the market clears, and what earners sell.
 
-Rule decided here: blocks of agents without orders are skipped. The reference is `sim.phases.market.orders_of_the_day`.
+Rule decided here: blocks of agents without orders are skipped. The reference is `sim.phases.market.sales_of_the_day`.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ def _list(order, most, flat, listed, count):  # type: ignore[no-untyped-def]
             amount = min(block[a], limit[a])
             block[a] = 0
             if amount:
-                listed[count, 0], listed[count, 1] = flat + first + a, amount
+                listed[0, count], listed[1, count] = flat + first + a, amount
                 total += amount
                 count += 1
     return count, total
 
 
 @njit(cache=True, nogil=True)
-def take_market_orders(sells, wallets, buys, bounds, sold, spent, sales, purchases):  # type: ignore[no-untyped-def]
-    """List sales, cut to what wallets hold, and purchases, sum both by class, and clear the orders.
+def take_sales(sells, wallets, bounds, sold, sales):  # type: ignore[no-untyped-def]
+    """List sales, cut to what wallets hold, sum them by class, and clear the orders.
 
     Parameters
     ----------
@@ -40,29 +40,24 @@ def take_market_orders(sells, wallets, buys, bounds, sold, spent, sales, purchas
         Gwei offered, int64 (runs, agents), 0 or more; zeros afterwards in these columns.
     wallets
         Gwei on L1, int64 (runs, agents).
-    buys
-        Micro-USD to be spent, int64 (runs, agents), 0 or more; zeros afterwards in these columns.
     bounds
         First column of each class that is looked at, and the column after the last, int64 (classes + 1,).
-    sold, spent
+    sold
         Sums, int64 (runs, classes), written.
-    sales, purchases
-        Flat index and gwei of those who sell, flat index and micro-USD of those who buy, int64 (room for all, 2),
-        written. Side by side, because few entries then touch few pages of fresh memory.
+    sales
+        Flat index and gwei of those who sell, int64 (2, room for all), written.
 
     Returns
     -------
-    tuple of int
-        How many sell and how many buy.
+    int
+        How many sell.
     """
-    selling = buying = 0
+    selling = 0
     for r in range(sells.shape[0]):
         for c in range(bounds.size - 1):
             own, flat = slice(bounds[c], bounds[c + 1]), r * sells.shape[1] + bounds[c]
-            offered, asked = sells[r, own], buys[r, own]
-            selling, sold[r, c] = _list(offered, wallets[r, own], flat, sales, selling)
-            buying, spent[r, c] = _list(asked, asked, flat, purchases, buying)
-    return selling, buying
+            selling, sold[r, c] = _list(sells[r, own], wallets[r, own], flat, sales, selling)
+    return selling
 
 
 @njit(cache=True, nogil=True)

@@ -24,6 +24,7 @@ from sim.kernels import orders as kernels
 from sim.kernels.apportion import apportion_floor, floors_of_some
 from sim.ledger import at, move, move_some
 from sim.picks import Picks, room
+from sim.states.holding import Purchases
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -84,7 +85,7 @@ def _trade_outside_money(world: World, economy: Economy) -> None:
     buys, _ = apportion_floor(
         np.floor(np.maximum(usd, 0) * MICRO_USD_PER_USD).astype(np.int64), world.holding.trader_weights
     )
-    world.market.buy_orders[:, columns] += buys
+    world.market.purchases.append(Purchases.of(world.layout, "traders", buys))
     wallets = world.agent_balance("wallet.l1", "traders")
     sells = np.minimum(
         np.floor(np.maximum(-usd, 0) / world.price_usd * 1e9).astype(np.int64), wallets.sum(axis=1)
@@ -124,38 +125,36 @@ class Orders:
     buys: Picks
 
 
-def orders_of_the_day(sells: Int, wallets: Int, buys: Int, starts: Int) -> Orders:
-    """Return the orders, sales cut to what wallets hold: the reference of `sim.kernels.orders.take_market_orders`.
+def sales_of_the_day(sells: Int, wallets: Int, starts: Int) -> tuple[Picks, Int]:
+    """Return the sales, cut to what wallets hold, and sums: the reference of `sim.kernels.orders.take_sales`.
 
     Parameters
     ----------
-    sells, wallets, buys
-        Gwei offered, gwei on L1 and micro-USD to be spent, int64 (runs, agents).
+    sells, wallets
+        Gwei offered, and gwei on L1, int64 (runs, agents).
     starts
         First column of each class, int64 (classes,).
     """
     cut = np.minimum(sells, wallets)
-    sold, spent = (np.add.reduceat(amount, starts, axis=1) for amount in (cut, buys))
-    return Orders(Picks.of(cut), sold, spent, Picks.of(buys))
+    return Picks.of(cut), np.add.reduceat(cut, starts, axis=1)
 
 
 def _take_orders(world: World) -> Orders:
-    """Return the day's orders and clear them; the holders' stand apart, and are in `sold` alone."""
-    state, bounds, holders = world.market, world.layout.bounds, world.layout.number("holders")
-    sold, spent = (np.zeros((world.count, len(bounds) - 1), np.int64) for _ in range(2))
-    sales, purchases = (half.reshape(-1, 2) for half in room(2 * state.buy_orders.size))
-    selling, buying = kernels.take_market_orders(
-        state.sell_orders,
-        world.agent_balance("wallet.l1"),
-        state.buy_orders,
-        bounds[holders + 1 :],
-        sold[:, holders + 1 :],
-        spent[:, holders + 1 :],
-        sales,
-        purchases,
+    """Return the day's orders and clear them; holders sell apart, and are in `sold` alone, users do not sell."""
+    state, layout = world.market, world.layout
+    sold, spent = np.zeros((2, world.count, len(layout.counts)), np.int64)
+    others = layout.number("users") + 1
+    bounds = layout.bounds[others:]
+    sales = room(world.count * int(bounds[-1] - bounds[0]))
+    selling = kernels.take_sales(
+        state.sell_orders, world.agent_balance("wallet.l1"), bounds, sold[:, others:], sales
     )
-    sold[:, holders] = state.holders_sell
-    return Orders(Picks(*sales[:selling].T.copy()), sold, spent, Picks(*purchases[:buying].T.copy()))
+    sold[:, layout.number("holders")] = state.holders_sell
+    for purchases in state.purchases:
+        spent[:, layout.number(purchases.agent_class)] += purchases.spent
+    buys = Picks.joined([purchases.some for purchases in state.purchases])
+    state.purchases.clear()
+    return Orders(Picks(*sales[:, :selling].copy()), sold, spent, buys)
 
 
 def _sell(world: World, orders: Orders) -> None:

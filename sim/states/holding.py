@@ -7,11 +7,15 @@ once a day, never more than the balance that backs them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.picks import Picks
+
+if TYPE_CHECKING:
+    from sim.world import Layout
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -43,6 +47,32 @@ class DueQueue:
         return Picks.joined(self.due.pop(day, []))
 
 
+@dataclass(frozen=True, slots=True)
+class Purchases:
+    """Orders of a class to buy.
+
+    Parameters
+    ----------
+    agent_class
+        Who buys; no agent stands in it twice.
+    some
+        Micro-USD that each of them spends.
+    spent
+        Their sum, int64 micro-USD (runs,).
+    """
+
+    agent_class: str
+    some: Picks
+    spent: Int
+
+    @classmethod
+    def of(cls, layout: Layout, agent_class: str, micro_usd: Int) -> Purchases:
+        """Return the orders of a class out of what each of its agents spends, int64 (runs, agents of the class)."""
+        run, agent = np.nonzero(micro_usd)
+        where = run * layout.agents + layout.slice(agent_class).start + agent
+        return cls(agent_class, Picks(where, micro_usd[run, agent]), micro_usd.sum(axis=1))
+
+
 @dataclass(slots=True)
 class MarketState:
     """The venue and the orders of the day.
@@ -53,8 +83,8 @@ class MarketState:
         USD side of the venue's pool, int64 micro-USD (runs,); the token side is the account ``venue``.
     sell_orders
         Gwei that each agent but the holders offers from ``wallet.l1`` today, int64 (runs, agents).
-    buy_orders
-        Micro-USD that each agent but the holders spends today, int64 (runs, agents).
+    purchases
+        What is to be spent today, a class at a time.
     holder_sales, holders_sell
         Gwei that each holder sells today, int64 (runs, holders), and the sums of runs, int64 (runs,): most holders sell
         every day, so theirs are not cleared but counted while the sums are not 0.
@@ -76,7 +106,6 @@ class MarketState:
 
     pool_micro_usd: Int
     sell_orders: Int
-    buy_orders: Int
     holder_sales: Int
     holders_sell: Int
     treasury_sell: Int
@@ -88,6 +117,7 @@ class MarketState:
     peak_usd: Float
     inflow_usd_per_month: Float
     quote_deviation: Float
+    purchases: list[Purchases] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -232,7 +232,7 @@ def world_of(economy, runs=(0, 1, 2)):
         income=zeros(),
         price_usd=np.full(len(runs), 0.5),
         governed=governed,
-        market=SimpleNamespace(buy_orders=zeros(), sell_orders=zeros()),
+        market=SimpleNamespace(purchases=[], sell_orders=zeros()),
         bridge=SimpleNamespace(withdraw_orders=[]),
         holding=None,
         usage=begin_state(economy, runs),
@@ -261,8 +261,9 @@ def govern(world, **changed):
 
 def deliver(world):
     """Carry out purchases, sales and the bridge without delay, in place of market and bridge."""
-    users = world.layout.slice("users")
-    bought = np.floor(world.market.buy_orders[:, users] * 1_000 / world.price_usd[:, None]).astype(np.int64)
+    spent = Picks.joined([p.some for p in world.market.purchases]).dense(*world.income.shape)
+    spent = spent[:, world.layout.slice("users")]
+    bought = np.floor(spent * 1_000 / world.price_usd[:, None]).astype(np.int64)
     world.phase = "market"
     move(world, "M1", at("venue"), at("wallet.l1", "users"), bought)
     for name in ("operators", "contributors", "builders"):
@@ -276,7 +277,8 @@ def deliver(world):
         wanted = np.minimum(orders[:, world.layout.slice(name)], world.agent_balance("wallet.l2", name))
         move(world, "X2", at("wallet.l2", name), at("transit_withdraw", name), wanted)
         move(world, "X2", at("transit_withdraw", name), at("wallet.l1", name), wanted)
-    world.market.buy_orders[:], world.market.sell_orders[:] = 0, 0
+    world.market.sell_orders[:] = 0
+    world.market.purchases.clear()
     world.bridge.withdraw_orders.clear()
 
 
