@@ -107,8 +107,8 @@ def plan_sale(world: World, agent_class: str, received: Int, share: float) -> No
     share
         Share to be sold, from 0 to 1.
     """
-    planned = np.floor(received * share).astype(np.int64)
-    world.usage.to_withdraw[:, world.layout.slice(agent_class)] += planned
+    planned, known = np.floor(received * share).astype(np.int64), world.usage.to_withdraw
+    known[agent_class] = known[agent_class] + planned if agent_class in known else planned
 
 
 def order_sales(world: World, agent_class: str) -> None:
@@ -121,11 +121,9 @@ def order_sales(world: World, agent_class: str) -> None:
     agent_class
         A class whose L1 wallets hold nothing but what it withdrew.
     """
-    columns, planned = world.layout.slice(agent_class), world.usage.to_withdraw
-    some = Picks.of_columns(planned, columns)
-    if some.where.size:
-        world.bridge.withdraw_orders.append(some)
-        planned[:, columns] = 0
+    columns, planned = world.layout.slice(agent_class), world.usage.to_withdraw.pop(agent_class, None)
+    if planned is not None:
+        world.bridge.withdraw_orders.append(Picks.of_class(world.layout, agent_class, planned))
     orders.sell_arrived(
         world.agent_balance("wallet.l1"), world.market.sell_orders, columns.start, columns.stop
     )

@@ -68,9 +68,7 @@ class Purchases:
     @classmethod
     def of(cls, layout: Layout, agent_class: str, micro_usd: Int) -> Purchases:
         """Return the orders of a class out of what each of its agents spends, int64 (runs, agents of the class)."""
-        run, agent = np.nonzero(micro_usd)
-        where = run * layout.agents + layout.slice(agent_class).start + agent
-        return cls(agent_class, Picks(where, micro_usd[run, agent]), micro_usd.sum(axis=1))
+        return cls(agent_class, Picks.of_class(layout, agent_class, micro_usd), micro_usd.sum(axis=1))
 
 
 @dataclass(slots=True)

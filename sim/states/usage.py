@@ -6,7 +6,7 @@ in `sim/states/usage_traits.py` and never change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,7 +98,7 @@ class UsageState:
     income_month
         Contributors' payouts since the last epoch ended, as last brought forward, (runs, contributors).
     to_withdraw
-        What agents will withdraw and sell, (runs, agents).
+        What agents of a class will withdraw and sell, int64 (runs, agents of the class), by class.
     serving
         The fleet's day.
     quality, users_active, tokens_demanded, tokens_served, fee_usd_per_1m, serving_cost_usd, operator_margin,
@@ -148,7 +148,6 @@ class UsageState:
     cumulative_earned: Int
     claimed: Int
     income_month: Int
-    to_withdraw: Int
     serving: ServingDay
     quality: Float
     users_active: Float
@@ -166,6 +165,7 @@ class UsageState:
     topup_micro_usd: Int
     bills: Int
     rates: Rates | None = None
+    to_withdraw: dict[str, Int] = field(default_factory=dict)
 
     @property
     def replicas_by_kind(self) -> Int:
@@ -258,7 +258,6 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
         cumulative_earned=gwei(layout.agents),
         claimed=gwei(layout.agents),
         income_month=gwei(contributors),
-        to_withdraw=gwei(layout.agents),
         serving=economy.fleet.day(number(), number(), np.tile(kinds, (count, 1)), number()),
         quality=np.ones(count),
         users_active=number(),
