@@ -115,7 +115,8 @@ def _holding(economy: Economy, runs: Int) -> HoldingState:
     hedged = _uniform(economy, Decision.TRAIT_HEDGED, runs, "investors") < float(
         agents.investors.sell.hedged.value
     )
-    zeros = np.zeros(len(runs), np.int64)
+    zeros, holders = np.zeros(len(runs), np.int64), economy.layout.count("holders")
+    patience = draws.words(economy.seed, Decision.TRAIT_PATIENCE, runs, 0, "holders", holders)
     return HoldingState(
         taste=_every_class(economy, Decision.TRAIT_TASTE, runs),
         haste=_every_class(economy, Decision.TRAIT_HASTE, runs),
@@ -125,8 +126,8 @@ def _holding(economy: Economy, runs: Int) -> HoldingState:
         investor_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "investors"),
         team_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "team"),
         trader_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "traders"),
-        airdropped=np.zeros((len(runs), economy.layout.count("holders")), np.int64),
-        days_since_receipt=zeros.copy(), gopen_supply=zeros.copy(), staking_paid=zeros,
+        airdropped=np.zeros((len(runs), holders), np.int64), days_since_receipt=zeros.copy(),
+        patience=np.sort(patience, axis=1), sold_out=zeros.copy(), gopen_supply=zeros.copy(), staking_paid=zeros,
         emitted=zeros,
     )  # fmt: skip
 

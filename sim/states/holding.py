@@ -174,6 +174,9 @@ class HoldingState:
         Of each holder's L1 tokens those of airdrops that are not sold yet, gwei, int64 (runs, holders).
     days_since_receipt
         Days since the last airdrop (or the start), int64 (runs,).
+    patience, sold_out
+        Uniform trait by which holders are numbered, rising, uint32 (runs, holders): the less, the sooner they sell an
+        airdrop; and how many have sold the last one, int64 (runs,): the first of each run.
     gopen_supply
         GOPEN outstanding, int64 (runs,), kept from wraps and unwraps: the independent side of identity 4.
     unbonding
@@ -196,6 +199,8 @@ class HoldingState:
     trader_weights: Int
     airdropped: Int
     days_since_receipt: Int
+    patience: NDArray[np.uint32]
+    sold_out: Int
     gopen_supply: Int
     staking_paid: Int
     emitted: Int

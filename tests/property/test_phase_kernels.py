@@ -52,17 +52,20 @@ class TestHolders:
         columns = LAYOUT.slice("holders")
         wallets = gwei(generator, most)
         airdropped = gwei(generator, most, (len(RUNS), 90))
-        hazard = np.array([0.0, chance, 1.0])
-        words = draws.words(SEED, Decision.HOLDER_SALE, RUNS, 17, "holders", 90)
-        sold, kept = holders.sell_airdrops(wallets[:, columns], airdropped, words, hazard, rate)
+        patience = np.sort(generator.integers(0, 2**32, (len(RUNS), 90), dtype=np.uint32), axis=1)
+        limit = draws.below(np.array([0.0, chance, 1.0]))
+        sells, before = patience < limit[:, None], generator.integers(0, 91, len(RUNS))
+        before = np.minimum(before, sells.sum(axis=1))
+        airdropped[np.arange(90) < before[:, None]] = 0
+        sold, kept = holders.sell_airdrops(wallets[:, columns], airdropped, sells, rate)
         sales, totals = np.full((len(RUNS), 90), -1, np.int64), np.full(len(RUNS), -1, np.int64)
-        key = draws.key(SEED, Decision.HOLDER_SALE, RUNS, 17, "holders")
         holder_kernels.sell_airdrops(
-            wallets, airdropped, sales, totals, columns.start, *key, draws.below(hazard), rate
+            wallets, airdropped, sales, totals, columns.start, patience, before, limit, rate
         )
         assert (airdropped == kept).all()
         assert (sales == sold).all()
         assert (totals == sold.sum(axis=1)).all()
+        assert (before == sells.sum(axis=1)).all()
 
     @given(generators(), st.integers(1, 31), st.integers(0, 99), st.floats(0, 1), st.floats(0, 1))
     def test_moves_towards_a_plan(self, drawn, every, day, stake_share, wrap_share):
