@@ -83,9 +83,8 @@ def _market(economy: Economy, runs: Int) -> MarketState:
         x = economy.opening.amount("venue")
         y = int(Fraction(price) * x * MICRO_USD_PER_USD / GWEI_PER_OPEN)
     zeros = np.zeros(count, np.int64)
-    orders = (count, economy.layout.agents)
     return MarketState(
-        pool_micro_usd=np.full(count, y, np.int64), sell_orders=np.zeros(orders, np.int64),
+        pool_micro_usd=np.full(count, y, np.int64),
         holder_sales=np.zeros((count, economy.layout.count("holders")), np.int64),
         holders_sell=zeros.copy(), treasury_sell=zeros.copy(), venue_target=np.full(count, x, np.int64),
         sold_gwei=zeros, bought_gwei=zeros, buyback_micro_usd=zeros, price_path=np.full((count, 31), price),

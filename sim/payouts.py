@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.accounts import PAYEES
-from sim.kernels import orders, shares
+from sim.kernels import shares
 from sim.kernels.apportion import apportion
 from sim.picks import Picks
 
@@ -121,9 +121,11 @@ def order_sales(world: World, agent_class: str) -> None:
     agent_class
         A class whose L1 wallets hold nothing but what it withdrew.
     """
-    columns, planned = world.layout.slice(agent_class), world.usage.to_withdraw.pop(agent_class, None)
+    planned, arrived = (
+        world.usage.to_withdraw.pop(agent_class, None),
+        world.agent_balance("wallet.l1", agent_class),
+    )
     if planned is not None:
         world.bridge.withdraw_orders.append(Picks.of_class(world.layout, agent_class, planned))
-    orders.sell_arrived(
-        world.agent_balance("wallet.l1"), world.market.sell_orders, columns.start, columns.stop
-    )
+    if arrived.any():
+        world.market.offer(agent_class, arrived.copy())

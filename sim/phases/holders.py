@@ -51,7 +51,7 @@ def _sell_part(world: World, name: str, rate: float, spared: NDArray[np.bool_] |
     amount = np.floor(wallets * rate).astype(np.int64)
     if spared is not None:
         amount[spared] = 0
-    world.market.sell_orders[:, world.layout.slice(name)] += amount
+    world.market.offer(name, amount)
 
 
 def sell_airdrops(wallets: Int, airdropped: Int, sells: NDArray[np.bool_], rate: float) -> tuple[Int, Int]:

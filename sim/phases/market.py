@@ -20,10 +20,9 @@ from models.market import clear_batch, price_usd
 from models.units import MICRO_USD_PER_USD
 from sim import draws
 from sim.draws import Decision
-from sim.kernels import orders as kernels
 from sim.kernels.apportion import apportion_floor, floors_of_some
 from sim.ledger import at, move, move_some
-from sim.picks import Picks, room
+from sim.picks import Picks
 from sim.states.holding import Purchases
 
 if TYPE_CHECKING:
@@ -81,7 +80,6 @@ def _trade_outside_money(world: World, economy: Economy) -> None:
     spread = float(economy.scenario.market.inflow_noise.value)
     z = draws.normal(economy.seed, Decision.INFLOW_NOISE, world.runs, world.day, "world", 1)[:, 0]
     usd = world.market.inflow_usd_per_month / DAYS_PER_MONTH * (1 + spread * z)
-    columns = world.layout.slice("traders")
     buys, _ = apportion_floor(
         np.floor(np.maximum(usd, 0) * MICRO_USD_PER_USD).astype(np.int64), world.holding.trader_weights
     )
@@ -91,7 +89,7 @@ def _trade_outside_money(world: World, economy: Economy) -> None:
         np.floor(np.maximum(-usd, 0) / world.price_usd * 1e9).astype(np.int64), wallets.sum(axis=1)
     )
     parts, _ = apportion_floor(sells, wallets)
-    world.market.sell_orders[:, columns] += parts
+    world.market.offer("traders", parts)
 
 
 def fee_bps(economy: Economy) -> int:
@@ -125,36 +123,22 @@ class Orders:
     buys: Picks
 
 
-def sales_of_the_day(sells: Int, wallets: Int, starts: Int) -> tuple[Picks, Int]:
-    """Return the sales, cut to what wallets hold, and sums: the reference of `sim.kernels.orders.take_sales`.
-
-    Parameters
-    ----------
-    sells, wallets
-        Gwei offered, and gwei on L1, int64 (runs, agents).
-    starts
-        First column of each class, int64 (classes,).
-    """
-    cut = np.minimum(sells, wallets)
-    return Picks.of(cut), np.add.reduceat(cut, starts, axis=1)
-
-
 def _take_orders(world: World) -> Orders:
-    """Return the day's orders and clear them; holders sell apart, and are in `sold` alone, users do not sell."""
+    """Return the day's orders, sales cut to what wallets hold, and clear them; holders are in `sold` alone."""
     state, layout = world.market, world.layout
     sold, spent = np.zeros((2, world.count, len(layout.counts)), np.int64)
-    others = layout.number("users") + 1
-    bounds = layout.bounds[others:]
-    sales = room(world.count * int(bounds[-1] - bounds[0]))
-    selling = kernels.take_sales(
-        state.sell_orders, world.agent_balance("wallet.l1"), bounds, sold[:, others:], sales
-    )
+    sells = []
+    for name, offered in state.sell_orders.items():
+        cut = np.minimum(offered, world.agent_balance("wallet.l1", name))
+        sold[:, layout.number(name)] = cut.sum(axis=1)
+        sells.append(Picks.of_class(layout, name, cut))
     sold[:, layout.number("holders")] = state.holders_sell
     for purchases in state.purchases:
         spent[:, layout.number(purchases.agent_class)] += purchases.spent
     buys = Picks.joined([purchases.some for purchases in state.purchases])
+    state.sell_orders.clear()
     state.purchases.clear()
-    return Orders(Picks(*sales[:, :selling].copy()), sold, spent, buys)
+    return Orders(Picks.joined(sells), sold, spent, buys)
 
 
 def _sell(world: World, orders: Orders) -> None:

@@ -80,7 +80,8 @@ class MarketState:
     pool_micro_usd
         USD side of the venue's pool, int64 micro-USD (runs,); the token side is the account ``venue``.
     sell_orders
-        Gwei that each agent but the holders offers from ``wallet.l1`` today, int64 (runs, agents).
+        Gwei that each agent offers from ``wallet.l1`` today, int64 (runs, agents of the class), of the classes in which
+        somebody sells; holders stand apart.
     purchases
         What is to be spent today, a class at a time.
     holder_sales, holders_sell
@@ -103,7 +104,6 @@ class MarketState:
     """
 
     pool_micro_usd: Int
-    sell_orders: Int
     holder_sales: Int
     holders_sell: Int
     treasury_sell: Int
@@ -115,7 +115,13 @@ class MarketState:
     peak_usd: Float
     inflow_usd_per_month: Float
     quote_deviation: Float
+    sell_orders: dict[str, Int] = field(default_factory=dict)
     purchases: list[Purchases] = field(default_factory=list)
+
+    def offer(self, agent_class: str, amounts: Int) -> None:
+        """Add to what a class offers today, gwei, int64 (runs, agents of the class)."""
+        known = self.sell_orders.get(agent_class)
+        self.sell_orders[agent_class] = amounts if known is None else known + amounts
 
 
 @dataclass(slots=True)

@@ -14,10 +14,9 @@ from models.fees import SplitRule
 from sim import draws
 from sim.draws import Decision
 from sim.kernels import holders as holder_kernels
-from sim.kernels import orders as order_kernels
 from sim.kernels import popularity
 from sim.kernels import users as user_kernels
-from sim.phases import billing, demand_reference, holders, market
+from sim.phases import billing, demand_reference, holders
 from sim.rates import PAYEES, Rates
 from sim.world import Layout
 from tests.property.kernel_arrays import CAP, LAYOUT, RUNS, SHAPE, generators, gwei
@@ -95,33 +94,6 @@ class TestHolders:
                 assert (moves[kind][own] == wanted).all(), name
                 moves[kind][own] = 0
         assert not moves.any(), "a move of somebody whose day it is not"
-
-
-class TestOrders:
-    @given(generators())
-    def test_sales_of_the_day(self, drawn):
-        generator, most = drawn
-        most = min(most, CAP // LAYOUT.agents)  # all wallets together hold the cap at most
-        sells, wallets = gwei(generator, most), gwei(generator, most)
-        sells[:, 64:] *= bool(generator.integers(2))
-        wanted, sums = market.sales_of_the_day(sells.copy(), wallets, LAYOUT.starts)
-        sold, sales = np.empty((len(RUNS), len(LAYOUT.counts)), np.int64), np.empty((2, sells.size), np.int64)
-        selling = order_kernels.take_sales(sells, wallets, LAYOUT.bounds, sold, sales)
-        assert not sells.any()
-        assert (sold == sums).all()
-        assert sales[0, :selling].tolist() == wanted.where.tolist()
-        assert sales[1, :selling].tolist() == wanted.amounts.tolist()
-
-    @given(generators(), st.booleans())
-    def test_sales_of_what_arrived(self, drawn, arrived):
-        generator, most = drawn
-        columns = LAYOUT.slice("contributors")
-        wallets, sells = gwei(generator, most), np.zeros(SHAPE, np.int64)
-        wallets[:, columns] *= arrived
-        wanted = sells.copy()
-        wanted[:, columns] = wallets[:, columns]
-        order_kernels.sell_arrived(wallets, sells, columns.start, columns.stop)
-        assert (sells == wanted).all()
 
 
 class TestUsers:

@@ -35,7 +35,7 @@ def sell(world, agent_class, amounts):
         world.market.holder_sales[:] = amounts
         world.market.holders_sell[:] = world.market.holder_sales.sum(axis=1)
         return
-    world.market.sell_orders[:, world.layout.slice(agent_class)] = amounts
+    world.market.offer(agent_class, np.full((3, world.layout.count(agent_class)), amounts))
 
 
 def buy(world, agent_class, usd):
@@ -114,10 +114,11 @@ def test_dust_stays_with_the_venue():
 def test_an_order_is_cut_to_the_wallet_and_forgotten_afterwards():
     world = market()
     small.give(world, "wallet.l1", 3, "team")
-    world.market.sell_orders[:, world.layout.slice("team")] = 10
+    world.market.offer("team", np.full((3, world.layout.count("team")), 4))
+    world.market.offer("team", np.full((3, world.layout.count("team")), 6))
     small.run_phase_of(world, ECONOMY, "market")
     assert world.market.sold_gwei.tolist() == [3] * 3
-    assert not world.market.sell_orders.any()
+    assert not world.market.sell_orders
     assert not world.market.purchases
 
 
