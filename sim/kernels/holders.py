@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from sim.kernels.blocks import BLOCK
+from sim.kernels.picks import pick_row
 
 TILE = 512
 """Agents of a tile."""
@@ -168,10 +169,10 @@ def follow_plans(  # type: ignore[no-untyped-def]
                     plans[c], sends_home[c], dust, moves,
                 )  # fmt: skip
                 for kind in range(6):
-                    row, count = moves[kind], counts[kind]
-                    for i in range(last - first):
-                        if row[i]:
-                            where[kind, count] = r * agents + first + i
-                            amounts[kind, count] = row[i]
-                            count += 1
-                    counts[kind] = count
+                    counts[kind] = pick_row(
+                        moves[kind, : last - first],
+                        r * agents + first,
+                        where[kind],
+                        amounts[kind],
+                        counts[kind],
+                    )

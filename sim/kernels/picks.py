@@ -12,7 +12,8 @@ from sim.kernels.blocks import BLOCK, is_empty
 
 
 @njit(cache=True, nogil=True)
-def _pick_row(amount, base, where, amounts, count):  # type: ignore[no-untyped-def]
+def pick_row(amount, base, where, amounts, count):  # type: ignore[no-untyped-def]
+    """List the elements of a row that are not 0 from place `count` on, as `pick` does; returns the new count."""
     for first in range(0, amount.size, BLOCK):
         last = min(first + BLOCK, amount.size)
         if is_empty(amount, first, last):
@@ -43,5 +44,5 @@ def pick(amount, start, stop, first, agents, where, amounts):  # type: ignore[no
     """
     count = 0
     for r in range(amount.shape[0]):
-        count = _pick_row(amount[r, start:stop], r * agents + first, where, amounts, count)
+        count = pick_row(amount[r, start:stop], r * agents + first, where, amounts, count)
     return count
