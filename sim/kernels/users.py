@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from sim.kernels.philox import block, key_words
+from sim.kernels.picks import pick_row
 
 TILE = 1024
 """Users of a tile, which fits the fastest cache."""
@@ -69,16 +70,6 @@ def _lack(pays, credit, l2, transit, l1, level, targets, refill_at, usd, orders,
 
 
 @njit(cache=True, nogil=True)
-def _list(amounts, flat, listed, count):  # type: ignore[no-untyped-def]
-    """List amounts that are not 0 from place `count` on; returns the new count."""
-    for u in range(amounts.size):
-        if amounts[u]:
-            listed[0, count], listed[1, count] = flat + u, amounts[u]
-            count += 1
-    return count
-
-
-@njit(cache=True, nogil=True)
 def keep_credit(  # type: ignore[no-untyped-def]
     active, paid, accounts, first, level, targets, refill_at, usd, ordered, orders, lacking
 ):
@@ -127,8 +118,8 @@ def keep_credit(  # type: ignore[no-untyped-def]
                 (targets[0, r], targets[1, r]), refill_at, usd[r], bought[:count], missing[:count],
             )  # fmt: skip
             spent += bought[:count].sum()
-            buying = _list(bought[:count], flat, orders, buying)
-            depositing = _list(missing[:count], flat, lacking, depositing)
+            buying = pick_row(bought[:count], flat, orders[0], orders[1], buying)
+            depositing = pick_row(missing[:count], flat, lacking[0], lacking[1], depositing)
         ordered[r] = spent
     return buying, depositing
 
