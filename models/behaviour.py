@@ -46,32 +46,6 @@ def survival(days: Ints | int, scale: float, exponent: float) -> Floats:
     return np.where(since < 1, 1.0, np.clip(held, 0.0, 1.0))
 
 
-def survival_hazard(days_since: Ints | int, scale: float, exponent: float) -> Floats:
-    """Return the share of what is still held that is sold within the coming day.
-
-    Parameters
-    ----------
-    days_since
-        Whole days since receipt, 0 or more, `(runs,)`.
-    scale, exponent
-        As in `survival`.
-
-    Returns
-    -------
-    numpy.ndarray
-        1 - S(t + 1) / S(t), never below 0, `(runs,)`; 1 where nothing is left.
-
-    Examples
-    --------
-    >>> survival_hazard(np.array([0, 1]), 0.60, -0.11).round(4).tolist()
-    [0.4, 0.0734]
-    """
-    now = survival(days_since, scale, exponent)
-    then = survival(np.asarray(days_since) + 1, scale, exponent)
-    kept = np.divide(then, now, out=np.zeros_like(now), where=now > 0)
-    return np.clip(1.0 - kept, 0.0, 1.0)
-
-
 def daily_rate_from_monthly(share: float) -> float:
     """Return the daily rate that compounds to `share` over a mean month.
 

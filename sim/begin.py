@@ -83,10 +83,8 @@ def _market(economy: Economy, runs: Int) -> MarketState:
         x = economy.opening.amount("venue")
         y = int(Fraction(price) * x * MICRO_USD_PER_USD / GWEI_PER_OPEN)
     zeros = np.zeros(count, np.int64)
-    orders = (count, economy.layout.agents)
     return MarketState(
-        pool_micro_usd=np.full(count, y, np.int64), sell_orders=np.zeros(orders, np.int64),
-        buy_orders=np.zeros(orders, np.int64),
+        pool_micro_usd=np.full(count, y, np.int64),
         holder_sales=np.zeros((count, economy.layout.count("holders")), np.int64),
         holders_sell=zeros.copy(), treasury_sell=zeros.copy(), venue_target=np.full(count, x, np.int64),
         sold_gwei=zeros, bought_gwei=zeros, buyback_micro_usd=zeros, price_path=np.full((count, 31), price),
@@ -116,7 +114,8 @@ def _holding(economy: Economy, runs: Int) -> HoldingState:
     hedged = _uniform(economy, Decision.TRAIT_HEDGED, runs, "investors") < float(
         agents.investors.sell.hedged.value
     )
-    zeros = np.zeros(len(runs), np.int64)
+    zeros, holders = np.zeros(len(runs), np.int64), economy.layout.count("holders")
+    patience = draws.words(economy.seed, Decision.TRAIT_PATIENCE, runs, 0, "holders", holders)
     return HoldingState(
         taste=_every_class(economy, Decision.TRAIT_TASTE, runs),
         haste=_every_class(economy, Decision.TRAIT_HASTE, runs),
@@ -126,8 +125,8 @@ def _holding(economy: Economy, runs: Int) -> HoldingState:
         investor_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "investors"),
         team_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "team"),
         trader_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "traders"),
-        airdropped=np.zeros((len(runs), economy.layout.count("holders")), np.int64),
-        days_since_receipt=zeros.copy(), gopen_supply=zeros.copy(), staking_paid=zeros,
+        airdropped=np.zeros((len(runs), holders), np.int64), days_since_receipt=zeros.copy(),
+        patience=np.sort(patience, axis=1), sold_out=zeros.copy(), gopen_supply=zeros.copy(), staking_paid=zeros,
         emitted=zeros,
     )  # fmt: skip
 

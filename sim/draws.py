@@ -2,8 +2,8 @@
 
 Rule decided here: a draw is a function of (seed, stream, run, day, agent) and of nothing else: Philox4x32-10 with
 counter (agent, day, run, stream) and the seed as key. The agent word is class code << 24 | index within the class.
-The four 32-bit words of a block serve four decisions, or one decision of four agents (`SHARED`). Adding a class, a
-decision, a batch or a worker therefore changes nobody else's draws. New decisions are appended; a stream or word is
+The four 32-bit words of a block serve four decisions. Adding a class, a decision, a batch or a worker therefore changes
+nobody else's draws. New decisions are appended; a stream or word is
 never given to another decision.
 """
 
@@ -24,11 +24,6 @@ CLASS_CODES = {
     "delegates": 8, "traders": 9, "sequencer": 10, "public_goods": 11, "world": 255,
 }  # fmt: skip
 """Class code of the agent word; ``world`` is for draws that belong to no agent. Append-only."""
-
-
-SHARED = 4
-"""Word of a decision that has blocks of its own: of 512 agents in a row agent 128 w + k is served by word w of block k,
-and a block costs a quarter for each."""
 
 
 class Decision(Enum):
@@ -90,7 +85,8 @@ class Decision(Enum):
     CONTRIBUTOR_LEAVE = (18, 1)
     BUILDER_JOIN = (18, 2)
     ATTRIBUTION_SHARES = (18, 3)
-    HOLDER_SALE = (19, SHARED)
+    TRAIT_PATIENCE = (5, 3)
+    # stream 19 is spent
     # OTE-1, the benchmark of engines
     OTE1_VOTE = (40, 0)
     OTE1_SELL = (40, 1)
@@ -174,25 +170,10 @@ def words(
     numpy.ndarray
         uint32 (runs, count).
     """
-    word = decision.value[1]
-    if word == SHARED:
-        return _shared_words(seed, decision, runs, day, agent_class, first + count)[:, first:]
     out = philox.new_words(len(runs), count)
-    philox.philox_words(*key(seed, decision, runs, day, agent_class, first), np.uint64(word), out)
+    word = np.uint64(decision.value[1])
+    philox.philox_words(*key(seed, decision, runs, day, agent_class, first), word, out)
     return out
-
-
-def _shared_words(
-    seed: int, decision: Decision, runs: NDArray[np.int64], day: int, agent_class: str, count: int
-) -> NDArray[np.uint32]:
-    """Return the words of the first agents of a class whose decision is `SHARED`, uint32 (runs, count)."""
-    tiles = -(-count // philox.TILE)
-    out = np.empty((len(runs), tiles, 4, philox.TILE // 4), np.uint32)
-    for word in range(4):
-        part = philox.new_words(len(runs), tiles * philox.TILE // 4)
-        philox.philox_words(*key(seed, decision, runs, day, agent_class), np.uint64(word), part)
-        out[:, :, word] = part.reshape(len(runs), tiles, -1)
-    return out.reshape(len(runs), -1)[:, :count]
 
 
 def uniform(

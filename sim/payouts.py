@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.accounts import PAYEES
-from sim.kernels import claims, orders, rewards, shares
+from sim.kernels import claims, rewards, shares
 from sim.kernels.apportion import apportion
 from sim.picks import Picks
 
@@ -120,13 +120,22 @@ def plan_sale(world: World, agent_class: str, received: Int, share: float) -> No
     share
         Share to be sold, from 0 to 1.
     """
-    claims.plan(received, share, world.layout.slice(agent_class).start, world.usage.to_withdraw)
+    claims.plan(received, share, _planned(world, agent_class))
 
 
-def plan_some_sales(world: World, received: Picks, share: float) -> None:
-    """Mark a share of what few agents received on L2, nobody twice, as `plan_sale` does."""
-    planned = world.usage.to_withdraw.reshape(-1)
-    planned[received.where] += np.floor(received.amounts * share).astype(np.int64)
+def plan_some_sales(world: World, agent_class: str, received: Picks, share: float) -> None:
+    """Mark a share of what few agents of a class received on L2, nobody twice, as `plan_sale` does."""
+    run, column = np.divmod(received.where, world.layout.agents)
+    agent = column - world.layout.slice(agent_class).start
+    _planned(world, agent_class)[run, agent] += np.floor(received.amounts * share).astype(np.int64)
+
+
+def _planned(world: World, agent_class: str) -> Int:
+    """Return what a class will withdraw, int64 (runs, agents of the class), to be added to."""
+    planned = world.usage.to_withdraw
+    if agent_class not in planned:
+        planned[agent_class] = np.zeros((world.count, world.layout.count(agent_class)), np.int64)
+    return planned[agent_class]
 
 
 def order_sales(world: World, agent_class: str) -> None:
@@ -139,11 +148,9 @@ def order_sales(world: World, agent_class: str) -> None:
     agent_class
         A class whose L1 wallets hold nothing but what it withdrew.
     """
-    columns, planned = world.layout.slice(agent_class), world.usage.to_withdraw
-    some = Picks.of_columns(planned, columns)
-    if some.where.size:
-        world.bridge.withdraw_orders.append(some)
-        planned[:, columns] = 0
-    orders.sell_arrived(
-        world.agent_balance("wallet.l1"), world.market.sell_orders, columns.start, columns.stop
-    )
+    planned = world.usage.to_withdraw.pop(agent_class, None)
+    if planned is not None:
+        world.bridge.withdraw_orders.append(Picks.of_class(world.layout, agent_class, planned))
+    arrived = world.agent_balance("wallet.l1", agent_class)
+    if arrived.any():
+        world.market.offer(agent_class, arrived.copy())

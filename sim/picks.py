@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.kernels import picks as kernel
+
+if TYPE_CHECKING:
+    from sim.world import Layout
 
 Int = NDArray[np.int64]
 
@@ -47,8 +51,17 @@ class Picks:
     @classmethod
     def of_columns(cls, amount: Int, columns: slice) -> Picks:
         """Return the elements of some columns of an array (runs, agents), contiguous, that are not 0."""
-        where, amounts = room(amount.size)
-        count = kernel.pick(amount, columns.start, columns.stop, where, amounts)
+        return cls._picked(amount, columns, columns.start, amount.shape[1])
+
+    @classmethod
+    def of_class(cls, layout: Layout, agent_class: str, amount: Int) -> Picks:
+        """Return the elements of an array (runs, agents of a class) that are not 0."""
+        return cls._picked(amount, slice(0, amount.shape[1]), layout.slice(agent_class).start, layout.agents)
+
+    @classmethod
+    def _picked(cls, amount: Int, columns: slice, first: int, agents: int) -> Picks:
+        where, amounts = room(len(amount) * (columns.stop - columns.start))
+        count = kernel.pick(amount, columns.start, columns.stop, first, agents, where, amounts)
         return cls(where[:count].copy(), amounts[:count].copy())
 
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from sim.kernels.apportion import floor_share
-from sim.kernels.tiles import TILE, of_tile
+from sim.kernels.users import TILE
 
 _NONE = np.int64(0)
 _PER = np.int64(1_000_000)
@@ -87,17 +87,17 @@ def _sum_up(owner, kind, model, contributors, by_builder, by_class):  # type: ig
 
 @njit(cache=True, nogil=True)
 def bill_all(  # type: ignore[no-untyped-def]
-    users, listed, tokens_in, tokens_out, owner, credit, first, paid, query_class, shares, rates, access, level, rules,
-    bills, counts, fees, sums, by_builder, by_class,
+    active, tokens_in, tokens_out, owner, credit, first, paid, query_class, shares, rates, access, level, rules, bills,
+    counts, fees, sums, by_builder, by_class,
 ):  # fmt: skip
     """Bill every user, and sum the parts of all bills.
 
     Parameters
     ----------
-    users, listed
-        Lists of the runs' users, uint32 (runs, users), and their lengths, int64 (runs,).
+    active
+        How many users use the service, int64 (runs,): the first of each run.
     tokens_in, tokens_out, owner
-        Tokens asked for, int64, and builder of the model, int32, in the order of the lists; (runs, users).
+        Tokens asked for, int64, and builder of the model, int32; (runs, users).
     credit, first
         Prepaid gwei, int64 (runs, all agents), and the column of the first user.
     paid, query_class
@@ -111,7 +111,7 @@ def bill_all(  # type: ignore[no-untyped-def]
     rules
         Platform bps, flat part, burn bps, weights of model, stakers and all, int64 (6, runs).
     bills
-        int64 (runs, users), written.
+        int64 (runs, first users), as many as any run has, written.
     counts, fees
         Bills and token fees of each run, int64 (runs,), written.
     sums
@@ -125,35 +125,24 @@ def bill_all(  # type: ignore[no-untyped-def]
     bool
         Whether every bill was small enough to be split exactly; if not, nothing that was written holds.
     """
-    own = slice(first, first + users.shape[1])
-    held, room, parts = np.empty(TILE, np.int64), np.empty(TILE, np.int64), np.empty(3, np.int64)
-    model, contributors = np.empty(TILE, np.int64), np.empty(TILE, np.int64)
-    pays, kind = np.empty(TILE, paid.dtype), np.empty(TILE, query_class.dtype)
-    for r in range(users.shape[0]):
-        count, charged, row = _NONE, _NONE, bills[r]
-        if listed[r] < row.size:
-            row[:] = 0
-        for begin in range(0, listed[r], TILE):
-            end = min(begin + TILE, listed[r])
-            some = users[r, begin:end]
-            bill = row[begin:end] if listed[r] == row.size else room[: some.size]
+    parts, model, contributors = np.empty(3, np.int64), np.empty(TILE, np.int64), np.empty(TILE, np.int64)
+    for r in range(active.size):
+        count, charged = _NONE, _NONE
+        bills[r, active[r] :] = 0
+        for begin in range(0, active[r], TILE):
+            end = min(begin + TILE, active[r])
+            own = slice(begin, end)
             billed, fee, exact = _charge(
-                tokens_in[r, begin:end], tokens_out[r, begin:end], of_tile(some, credit[r, own], held),
-                of_tile(some, paid[r], pays), shares[:, r], rates[:, r], access[r], level[r], bill,
+                tokens_in[r, own], tokens_out[r, own], credit[r, first + begin : first + end], paid[r, own],
+                shares[:, r], rates[:, r], access[r], level[r], bills[r, own],
             )  # fmt: skip
             if not exact:
                 return False
             count += billed
             charged += fee
-            if listed[r] < row.size:
-                for i in range(some.size):
-                    row[some[i]] = bill[i]
-            _split(bill, rules[:, r], model, contributors, parts)
+            _split(bills[r, own], rules[:, r], model, contributors, parts)
             for k in range(3):
                 sums[k, r] += parts[k]
-            _sum_up(
-                owner[r, begin:end], of_tile(some, query_class[r], kind), model, contributors, by_builder[r],
-                by_class[r],
-            )  # fmt: skip
+            _sum_up(owner[r, own], query_class[r, own], model, contributors, by_builder[r], by_class[r])
         counts[r], fees[r] = count, charged
     return True

@@ -51,7 +51,7 @@ def book(amounts, start, earned, claimed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def plan(received, share, start, planned):  # type: ignore[no-untyped-def]
+def plan(received, share, planned):  # type: ignore[no-untyped-def]
     """Add a share of what was received, floored, to what is planned.
 
     Parameters
@@ -60,13 +60,10 @@ def plan(received, share, start, planned):  # type: ignore[no-untyped-def]
         int64 (runs, recipients).
     share
         From 0 to 1.
-    start
-        Column of the first recipient.
     planned
-        int64 (runs, agents), written.
+        int64 (runs, recipients), written.
     """
     for r in range(received.shape[0]):
-        amount = received[r]
-        plan = planned[r, start : start + amount.size]
+        amount, plan = received[r], planned[r]
         for a in range(amount.size):
             plan[a] += np.int64(np.floor(np.float64(amount[a]) * share))

@@ -1,7 +1,8 @@
 """Holders' day, in one pass over memory: sales of airdrops, and moves towards a plan.
 
 Rule decided here: the same integers as `sell_airdrops` and `rebalance` of `sim/phases/holders.py`, which are the
-references. A kernel writes orders in place, and says of each move whether anybody makes it.
+references. Holders stand in the order of their patience, so that those who sold their airdrop are the first of their
+run.
 """
 
 from __future__ import annotations
@@ -9,32 +10,52 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from sim.kernels.philox import TILE, key_words, shared_words
+from sim.kernels.blocks import BLOCK
+from sim.kernels.picks import pick_row
 
+TILE = 512
+"""Agents of a tile."""
 STAKE, UNSTAKE, WRAP, UNWRAP, DEPOSIT, WITHDRAW = range(6)
 """Places of the moves in `follow_plans`."""
 _NONE = np.int64(0)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _part(total, share):  # type: ignore[no-untyped-def]
+    return np.int64(np.floor(np.float64(total) * share))
+
+
 @njit(cache=True, nogil=True)
-def _sell(held, kept, sale, words, least, rate):  # type: ignore[no-untyped-def]
-    """Fill the sales of some holders, take what they sell of airdrops away from `kept`, and return the sum."""
+def _sell_rest(held, sale, rate):  # type: ignore[no-untyped-def]
+    """Fill the sales of holders who have nothing left of airdrops; returns their sum."""
     total = _NONE
     for a in range(sale.size):
-        dropped = min(kept[a], held[a])
-        sold = dropped if words[a] < least else _NONE
-        kept[a] = dropped - sold
-        rest = held[a] - dropped
         # a float64 of more than 2^53 gwei may be the larger one
-        sale[a] = sold + min(np.int64(np.floor(np.float64(rest) * rate)), rest)
+        sale[a] = min(_part(held[a], rate), held[a])
         total += sale[a]
     return total
 
 
 @njit(cache=True, nogil=True)
-def sell_airdrops(  # type: ignore[no-untyped-def]
-    wallets, airdropped, sales, totals, first, seed, stream, runs, day, agent, limit, rate
-):
+def _sell_beside(held, kept, sale, rate):  # type: ignore[no-untyped-def]
+    """Fill the sales of holders who keep what was airdropped, as far as they hold it; returns their sum."""
+    total = _NONE
+    for first in range(0, sale.size, BLOCK):
+        last = min(first + BLOCK, sale.size)
+        own, mine, sold, gone = held[first:last], kept[first:last], sale[first:last], False
+        for a in range(sold.size):
+            gone |= mine[a] > own[a]
+            rest = max(own[a] - mine[a], _NONE)
+            sold[a] = min(_part(rest, rate), rest)
+            total += sold[a]
+        if gone:
+            for a in range(sold.size):
+                mine[a] = min(mine[a], own[a])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def sell_airdrops(wallets, airdropped, sales, totals, first, patience, sold_out, limit, rate):  # type: ignore[no-untyped-def]
     """Order the sale of airdropped tokens, all of an agent's at once, and of a part of the rest.
 
     Parameters
@@ -47,31 +68,29 @@ def sell_airdrops(  # type: ignore[no-untyped-def]
         What each holder sells, int64 (runs, holders), and the sums of runs, int64 (runs,); written.
     first
         Column of the first holder.
-    seed, stream, day, agent
-        Key of the draws, which are `sim.draws.SHARED`, and agent word of the first holder, uint64.
-    runs
-        Run numbers, uint64 (runs,).
+    patience
+        Rising, uint32 (runs, holders).
+    sold_out
+        How many sold their airdrop before, int64 (runs,): the first of each run, who have nothing left of it; written.
     limit
-        Words below this sell, uint64 (runs,).
+        Those with less patience have sold by the end of today, uint64 (runs,).
     rate
         Part of the rest that is sold today.
     """
-    k0, k1 = key_words(seed)
-    count, words = airdropped.shape[1], np.empty(TILE, np.uint64)
-    for r in range(airdropped.shape[0]):
-        held, total = wallets[r, first : first + count], _NONE
-        for a in range(0, count, TILE):
-            own = slice(a, min(a + TILE, count))
-            shared_words(agent + np.uint64(a >> 2), day, runs[r], stream, k0, k1, words)
-            total += _sell(
-                held[own], airdropped[r, own], sales[r, own], words[: own.stop - a], limit[r], rate
-            )
-        totals[r] = total
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _part(total, share):  # type: ignore[no-untyped-def]
-    return np.int64(np.floor(np.float64(total) * share))
+    count = airdropped.shape[1]
+    for r in range(sold_out.size):
+        held, kept, sale = wallets[r, first : first + count], airdropped[r], sales[r]
+        before = now = sold_out[r]
+        while now < count and np.uint64(patience[r, now]) < limit[r]:
+            now += 1
+        totals[r] = _sell_rest(held[:before], sale[:before], rate)
+        totals[r] += _sell_beside(held[now:], kept[now:], sale[now:], rate)
+        for a in range(before, now):
+            dropped = min(kept[a], held[a])
+            rest = held[a] - dropped
+            kept[a], sale[a] = 0, dropped + min(_part(rest, rate), rest)
+            totals[r] += sale[a]
+        sold_out[r] = now
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -150,10 +169,10 @@ def follow_plans(  # type: ignore[no-untyped-def]
                     plans[c], sends_home[c], dust, moves,
                 )  # fmt: skip
                 for kind in range(6):
-                    row, count = moves[kind], counts[kind]
-                    for i in range(last - first):
-                        if row[i]:
-                            where[kind, count] = r * agents + first + i
-                            amounts[kind, count] = row[i]
-                            count += 1
-                    counts[kind] = count
+                    counts[kind] = pick_row(
+                        moves[kind, : last - first],
+                        r * agents + first,
+                        where[kind],
+                        amounts[kind],
+                        counts[kind],
+                    )

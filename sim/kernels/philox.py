@@ -18,10 +18,6 @@ _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
 
-TILE = 512
-"""Agents in a row who share the words of a quarter as many blocks."""
-
-
 @njit(cache=True, nogil=True, inline="always")
 def block(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     """Return the four words of a block, each uint64 below 2^32; the arguments are such words too."""
@@ -67,26 +63,6 @@ def philox_words(  # type: ignore[no-untyped-def]
                 out[r, a] = c2
             else:
                 out[r, a] = c3
-
-
-@njit(cache=True, nogil=True)
-def shared_words(first_block, day, run, stream, k0, k1, words):  # type: ignore[no-untyped-def]
-    """Fill the words of `TILE` agents in a row from a quarter as many blocks, as `sim.draws.SHARED` says.
-
-    Parameters
-    ----------
-    first_block
-        Agent word of the first agent's block, uint64: the class's code, and index in the class over 4.
-    day, run, stream, k0, k1
-        Counter and key, uint64.
-    words
-        uint64 (`TILE`,), written.
-    """
-    count = words.size >> 2
-    one, two = words[:count], words[count : 2 * count]
-    three, four = words[2 * count : 3 * count], words[3 * count :]
-    for k in range(count):
-        one[k], two[k], three[k], four[k] = block(first_block + np.uint64(k), day, run, stream, k0, k1)
 
 
 def new_words(runs: int, agents: int) -> NDArray[np.uint32]:

@@ -13,7 +13,8 @@ from sim.kernels.blocks import BLOCK, is_empty
 
 
 @njit(cache=True, nogil=True)
-def _pick_row(amount, base, where, amounts, count):  # type: ignore[no-untyped-def]
+def pick_row(amount, base, where, amounts, count):  # type: ignore[no-untyped-def]
+    """List the elements of a row that are not 0 from place `count` on, as `pick` does; returns the new count."""
     for first in range(0, amount.size, BLOCK):
         last = min(first + BLOCK, amount.size)
         if is_empty(amount, first, last):
@@ -28,21 +29,23 @@ def _pick_row(amount, base, where, amounts, count):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def pick(amount, start, stop, where, amounts):  # type: ignore[no-untyped-def]
+def pick(amount, start, stop, first, agents, where, amounts):  # type: ignore[no-untyped-def]
     """List the elements of some columns that are not 0; returns how many there are.
 
     Parameters
     ----------
     amount
-        int64 (runs, agents).
+        int64 (runs, columns).
     start, stop
-        First column, and the one after the last.
+        First column that is looked at, and the one after the last.
+    first, agents
+        Which column of the whole agent axis the one at `start` is, and the length of that axis.
     where, amounts
-        Flat index and element, int64 with room for all of them, written.
+        Flat index into (runs, agents) and element, int64 with room for all of them, written.
     """
-    count, agents = 0, amount.shape[1]
+    count = 0
     for r in range(amount.shape[0]):
-        count = _pick_row(amount[r, start:stop], r * agents + start, where, amounts, count)
+        count = pick_row(amount[r, start:stop], r * agents + first, where, amounts, count)
     return count
 
 

@@ -11,7 +11,7 @@ swapped split stops the run.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,11 @@ from sim.identities import IdentityBroken
 from sim.kernels import bills as kernels
 from sim.ledger import at, move
 from sim.payouts import credit
+from sim.phases.demand_reference import first_of
 from sim.rates import PAYEES, Rates, is_sold, rate_gwei, rates_of, split_rule
 
 if TYPE_CHECKING:
     from sim.economy import Economy
-    from sim.states.usage import UsageState
     from sim.world import World
 
 Int = NDArray[np.int64]
@@ -53,7 +53,7 @@ class Billed:
     Parameters
     ----------
     bills
-        (runs, users).
+        (runs, first users), as many as use the service in any run.
     count, fees
         Bills that are not 0, and token fees, (runs,).
     platform, burn, stakers
@@ -82,7 +82,8 @@ def advance(world: World, economy: Economy) -> None:
     rates = usage.rates or rates_of(world, economy)
     rule = split_rule(world, economy)
     billed = bill_fast(world, rates, rule)
-    move(world, "B1", at("prepaid", "users"), at("clearing"), billed.bills)
+    first = slice(0, billed.bills.shape[1])
+    move(world, "B1", at("prepaid", "users"), at("clearing"), billed.bills, within=first)
     _book(world, economy, billed)
     usage.bills = billed.count
     usage.fee_gross_gwei = (
@@ -107,12 +108,11 @@ def bill(world: World, rates: Rates, rule: SplitRule) -> Billed:
     parts = split(bills, rule)
     builders = world.layout.count("builders")
     earned = np.zeros(runs * builders, np.int64)
-    owner = (np.arange(runs) * builders)[:, None] + _by_user(usage, usage.model_owner)
+    owner = (np.arange(runs) * builders)[:, None] + usage.model_owner[:, : bills.shape[1]]
     np.add.at(earned, owner.ravel(), parts.parts["model"].ravel())
     shared = parts.parts["contributors"]
-    by_class = [
-        np.where(usage.users.query_class == k, shared, 0).sum(axis=1) for k in range(usage.class_pot.shape[1])
-    ]
+    kind = usage.users.query_class[:, : bills.shape[1]]
+    by_class = [np.where(kind == k, shared, 0).sum(axis=1) for k in range(usage.class_pot.shape[1])]
     return Billed(
         bills=bills,
         count=np.count_nonzero(bills, axis=1),
@@ -131,7 +131,9 @@ def bill_fast(world: World, rates: Rates, rule: SplitRule) -> Billed:
     usual = rule.payees == PAYEES and rule.remainder == PAYEES[-1] and rule.weights.sum(axis=1).all()
     if not usual or usage.asked.max() >= kernels.MOST_TOKENS:
         return bill(world, rates, rule)
-    bills, counts, fees = usage.user_bills, np.empty(runs, np.int64), np.empty(runs, np.int64)
+    counts, fees = np.empty((2, runs), np.int64)
+    most = int(usage.active_users.max())
+    bills = usage.user_bills.reshape(-1)[: runs * most].reshape(runs, most)
     sums = np.zeros((3, runs), np.int64)
     by_builder = np.zeros((runs, world.layout.count("builders")), np.int64)
     by_class = np.zeros(usage.class_pot.shape, np.int64)
@@ -139,7 +141,7 @@ def bill_fast(world: World, rates: Rates, rule: SplitRule) -> Billed:
     shares = np.minimum(np.divide(served, asked, out=np.zeros(asked.shape), where=asked > 0), 1.0)
     model, stakers, _ = rule.weights.T
     exact = kernels.bill_all(
-        usage.user_list, usage.listed, usage.demand_in, usage.demand_out, usage.model_owner,
+        usage.active_users, usage.demand_in, usage.demand_out, usage.model_owner,
         world.agent_balance("prepaid"), world.layout.slice("users").start, usage.users.paid, usage.users.query_class,
         shares, np.stack((rates.input, rates.output)), rates.access, rates.paid_level,
         np.stack((rule.platform_bps, rule.platform_flat, rule.burn_bps, model, stakers, rule.weights.sum(axis=1))),
@@ -151,22 +153,16 @@ def bill_fast(world: World, rates: Rates, rule: SplitRule) -> Billed:
 
 
 def _bills(world: World, rates: Rates) -> tuple[Int, Int]:
-    """Return token fees and access fees, gwei (runs, users), together never more than the credit."""
-    usage = world.usage
-    tokens_in = _served(_by_user(usage, usage.demand_in), usage.serving.served_in)
-    tokens_out = _served(_by_user(usage, usage.demand_out), usage.serving.served_out)
-    held = world.agent_balance("prepaid", "users")
+    """Return token fees and access fees, gwei (runs, first users), together never more than the credit."""
+    usage, most = world.usage, int(world.usage.active_users.max())
+    is_user = first_of(usage.active_users, most)
+    tokens_in = _served(np.where(is_user, usage.demand_in[:, :most], 0), usage.serving.served_in)
+    tokens_out = _served(np.where(is_user, usage.demand_out[:, :most], 0), usage.serving.served_out)
+    held = world.agent_balance("prepaid", "users")[:, :most]
     fee = np.minimum(token_fee(tokens_in, tokens_out, rates.input[:, None], rates.output[:, None]), held)
-    paying = (usage.users.paid < rates.paid_level[:, None]) & (tokens_in + tokens_out > 0)
+    paying = (usage.users.paid[:, :most] < rates.paid_level[:, None]) & (tokens_in + tokens_out > 0)
     access = np.where(paying, np.minimum(rates.access[:, None], held - fee), 0)
     return fee, access
-
-
-def _by_user(usage: UsageState, values: NDArray[Any]) -> NDArray[Any]:
-    """Return what is in the order of the lists by user, 0 for those who are not listed."""
-    by_user, is_place = np.zeros_like(values), np.arange(values.shape[1]) < usage.listed[:, None]
-    by_user[np.nonzero(is_place)[0], usage.user_list[is_place]] = values[is_place]
-    return by_user
 
 
 def _served(asked: Int, served: Float) -> Int:

@@ -78,11 +78,12 @@ def _arrive(world: World) -> None:
 
 
 def _deposit(world: World, economy: Economy) -> None:
-    """Carry out deposit orders; users send all that they have on L1."""
-    state, wallets = world.bridge, world.agent_balance("wallet.l1")
+    """Carry out deposit orders; users send all that they have on L1, which is what they bought today."""
+    state, wallets, users = world.bridge, world.agent_balance("wallet.l1"), world.layout.slice("users")
+    buyers = slice(users.start, users.start + int(world.usage.active_users.max()))
     some = Picks.joined(
         [
-            Picks.of_columns(wallets, world.layout.slice("users")),
+            Picks.of_columns(wallets, buyers if world.day else users),
             Picks.joined(state.deposit_orders).cut_to(wallets),
         ]
     )

@@ -1,7 +1,8 @@
 """Demand: users arrive, choose a model, and keep prepaid credit.
 
 Rules decided here. Adoption is a Bass curve on the number of users that starts when the service is sold; a
-user is active while the adopted share is above their threshold, so those who leave are those who came last.
+user is active while the adopted share is above their threshold, so those who leave are those who came last: users are
+numbered in the order in which they adopt, and the first of a run are those who use the service.
 Use responds to price, time to first token and quality. Users begin without tokens: they keep credit for
 some days of expected use, buy what is missing (carried out by the market, usable two days later), deposit
 what has reached their L2 wallet, and are refunded to it when they leave. What credit does not cover is not
@@ -23,8 +24,9 @@ from sim.draws import Decision
 from sim.kernels import users as kernels
 from sim.kernels.popularity import cells_of
 from sim.ledger import at, move_some
-from sim.picks import Picks
+from sim.picks import Picks, room
 from sim.rates import Rates, begins_month, rates_of, stands_for
+from sim.states.holding import Purchases
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -91,16 +93,16 @@ def _adopt(world: World, economy: Economy, rates: Rates) -> None:
     usage.adopters = np.where(rates.sold, grown, usage.adopters)
     simulated = economy.layout.count("users") * stands_for(economy)
     level = np.minimum(usage.adopters / simulated, 1.0) * 2.0**32
-    (where, credit), counts = usage.user_picks, np.empty(world.count, np.int64)
+    where, credit = room(usage.user_bills.size)
     gone = kernels.adopt(
-        usage.users.threshold, np.ceil(level).astype(np.uint64), usage.user_active, world.agent_balance("prepaid"),
-        world.layout.slice("users").start, usage.user_list, usage.listed, counts, where, credit,
+        usage.users.threshold, np.ceil(level).astype(np.uint64), usage.active_users, world.agent_balance("prepaid"),
+        world.layout.slice("users").start, where, credit,
     )  # fmt: skip
     if gone:
         move_some(
             world, "D1", at("prepaid", "users"), at("wallet.l2", "users"), Picks(where[:gone], credit[:gone])
         )
-    usage.users_active = counts * np.float64(stands_for(economy))
+    usage.users_active = usage.active_users * np.float64(stands_for(economy))
 
 
 def _mean_use(world: World, economy: Economy, rates: Rates) -> tuple[Float, Float]:
@@ -123,16 +125,18 @@ def _keep_credit(world: World, economy: Economy, rates: Rates, mean_in: Float, m
     usage, users = world.usage, economy.scenario.agents.users
     fee = token_fee(mean_in.astype(np.int64), mean_out.astype(np.int64), rates.input, rates.output)
     days = users.prepaid.value.days
-    where, lacking = usage.user_picks
-    can = kernels.keep_credit(
-        usage.user_active, usage.users.paid,
+    orders, lacking = room(2 * usage.user_bills.size).reshape(2, 2, -1)
+    buying, can = kernels.keep_credit(
+        usage.active_users, usage.users.paid,
         tuple(world.agent_balance(name) for name in ("prepaid", "wallet.l2", "transit_deposit", "wallet.l1")),
         world.layout.slice("users").start, rates.paid_level, np.stack((days * fee, days * (fee + rates.access))),
-        float(users.refill_at.value), world.price_usd / 1_000.0, world.market.buy_orders, usage.topup_micro_usd,
-        where, lacking,
+        float(users.refill_at.value), world.price_usd / 1_000.0, usage.topup_micro_usd, orders, lacking,
     )  # fmt: skip
+    if buying:
+        some = Picks(*orders[:, :buying].copy())
+        world.market.purchases.append(Purchases("users", some, usage.topup_micro_usd))
     if can:
-        _deposit(world, economy, where[:can], lacking[:can])
+        _deposit(world, economy, *lacking[:, :can].copy())
 
 
 def _deposit(world: World, economy: Economy, where: Int, lacking: Int) -> None:
@@ -146,7 +150,7 @@ def _ask(world: World, economy: Economy, rates: Rates, mean_in: Float, mean_out:
     """Draw today's use and model of every active user, cut to what their credit covers."""
     usage = world.usage
     kernels.ask(
-        usage.user_list, usage.listed, usage.user_active, usage.users.paid, usage.users.query_class,
+        usage.active_users, usage.users.paid, usage.users.query_class,
         world.agent_balance("prepaid"), world.layout.slice("users").start,
         *draws.key(economy.seed, Decision.USER_MODEL, world.runs, world.day, "users"),
         float(economy.scenario.demand.tokens.spread.value), rates.paid_level, rates.access,

@@ -13,8 +13,8 @@ Bool = NDArray[np.bool_]
 Words = NDArray[np.uint32]
 
 
-def adopt(threshold: Words, level: NDArray[np.uint64], active: Bool) -> tuple[Bool, Bool]:
-    """Return who uses the service and who left it, (runs, users).
+def adopt(threshold: Words, level: NDArray[np.uint64], active: Int) -> tuple[Int, Bool]:
+    """Return how many use the service, (runs,), and who left it, (runs, users).
 
     Parameters
     ----------
@@ -23,32 +23,15 @@ def adopt(threshold: Words, level: NDArray[np.uint64], active: Bool) -> tuple[Bo
     level
         uint64 (runs,).
     active
-        Yesterday's users.
+        How many used it yesterday: the first of each run, (runs,).
     """
     now = threshold < level[:, None]
-    return now, active & ~now
+    return now.sum(axis=1), first_of(active, now.shape[1]) & ~now
 
 
-def list_users(active: Bool, everybody_from: float) -> tuple[Words, Int]:
-    """Return the numbers of those who use the service, or of everybody where most do, and how many are listed.
-
-    Parameters
-    ----------
-    active
-        Who uses the service, (runs, users).
-    everybody_from
-        Part of the users from which on everybody is listed.
-
-    Returns
-    -------
-    tuple
-        uint32 (runs, users), zeros behind the end of a list, and lengths (runs,).
-    """
-    listed = active | (active.sum(axis=1, keepdims=True) >= everybody_from * active.shape[1])
-    numbers, lengths = np.zeros(active.shape, np.uint32), listed.sum(axis=1)
-    for run, length in enumerate(lengths):
-        numbers[run, :length] = np.flatnonzero(listed[run])
-    return numbers, lengths
+def first_of(active: Int, users: int) -> Bool:
+    """Return who uses the service, (runs, users), where the first `active` of each run do, (runs,)."""
+    return np.asarray(np.arange(users) < active[:, None])
 
 
 def keep_credit(

@@ -133,7 +133,7 @@ def _pay(world: World, economy: Economy, due: Due) -> None:
         column = due.agent[own] - columns.start + world.layout.slice(name).start
         some = Picks(due.run[own] * world.layout.agents + column, amount[own]).where_positive()
         move_some(world, "R1", at("pool.ecosystem.l2"), at("wallet.l2", name), some)
-        plan_some_sales(world, some, float(getattr(economy.scenario.agents, name).sell.value))
+        plan_some_sales(world, name, some, float(getattr(economy.scenario.agents, name).sell.value))
 
 
 def _come_and_go(world: World, economy: Economy) -> None:

@@ -1,9 +1,9 @@
 """Holders: who sells, stakes, wraps and bridges.
 
-Rule decided here: airdropped tokens are sold by the survival curve that airdrops showed; holders and insiders sell a
-monthly share of the rest unless it was sold forward. Participants revisit a target portfolio (stake, GOPEN) every
-`plan.every` days, each agent on its own day of the cycle. Decisions see yesterday's close; a decision is a float only
-until it is floored to gwei once.
+Rule decided here: airdropped tokens are sold by the survival curve that airdrops showed, in the order of the holders'
+patience, who are numbered by it; holders and insiders sell a monthly share of the rest unless it was sold forward.
+Participants revisit a target portfolio (stake, GOPEN) every `plan.every` days, each agent on its own day of the cycle.
+Decisions see yesterday's close; a decision is a float only until it is floored to gwei once.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.behaviour import cliff_anticipation, daily_rate_from_monthly, survival_hazard
+from models.behaviour import cliff_anticipation, daily_rate_from_monthly, survival
 from models.units import SECONDS_PER_DAY
 from sim import draws, gas
 from sim.accounts import STAKERS
-from sim.draws import Decision
 from sim.kernels import holders as kernels
 from sim.ledger import at, move_some
 from sim.picks import Picks
@@ -53,47 +52,43 @@ def _sell_part(world: World, name: str, rate: float, spared: NDArray[np.bool_] |
     amount = np.floor(wallets * rate).astype(np.int64)
     if spared is not None:
         amount[spared] = 0
-    world.market.sell_orders[:, world.layout.slice(name)] += amount
+    world.market.offer(name, amount)
 
 
-def sell_airdrops(
-    wallets: Int, airdropped: Int, words: NDArray[np.uint32], hazard: Float, rate: float
-) -> tuple[Int, Int]:
+def sell_airdrops(wallets: Int, airdropped: Int, sells: NDArray[np.bool_], rate: float) -> tuple[Int, Int]:
     """Return what holders order to be sold, and the airdropped tokens that they keep.
 
     Parameters
     ----------
     wallets, airdropped
         L1 wallets, and tokens of airdrops that are not sold yet, gwei (runs, holders).
-    words
-        One word each, (runs, holders).
-    hazard
-        Chance of selling all that was airdropped, (runs,).
+    sells
+        Who sells all that was airdropped, (runs, holders).
     rate
         Part of the rest that is sold.
     """
     dropped = np.minimum(airdropped, wallets)
-    sold = np.where(words < draws.below(hazard)[:, None], dropped, 0)
+    sold = np.where(sells, dropped, 0)
     rest = wallets - dropped
     return sold + np.minimum(np.floor(rest * rate).astype(np.int64), rest), dropped - sold
 
 
 def _sell_holders(world: World, economy: Economy) -> None:
-    """Sell airdropped tokens by the survival curve, all of an agent's at once; of the rest a little every day."""
-    sell = economy.scenario.agents.holders.sell
-    hazard = survival_hazard(
-        world.holding.days_since_receipt,
-        float(sell.survival.scale.value),
-        float(sell.survival.exponent.value),
-    )
+    """Sell airdropped tokens by the survival curve, all of an agent's at once; of the rest a little every day.
+
+    After t days the share 1 - S(t) of holders have sold, those of the least patience.
+    """
+    sell, holding = economy.scenario.agents.holders.sell, world.holding
+    curve = float(sell.survival.scale.value), float(sell.survival.exponent.value)
     kernels.sell_airdrops(
         world.agent_balance("wallet.l1"),
-        world.holding.airdropped,
+        holding.airdropped,
         world.market.holder_sales,
         world.market.holders_sell,
         world.layout.slice("holders").start,
-        *draws.key(economy.seed, Decision.HOLDER_SALE, world.runs, world.day, "holders"),
-        draws.below(hazard),
+        holding.patience,
+        holding.sold_out,
+        draws.below(1.0 - survival(holding.days_since_receipt + 1, *curve)),
         daily_rate_from_monthly(float(sell.monthly.value)),
     )
 

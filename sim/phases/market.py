@@ -20,10 +20,10 @@ from models.market import clear_batch, price_usd
 from models.units import MICRO_USD_PER_USD
 from sim import draws
 from sim.draws import Decision
-from sim.kernels import orders as kernels
 from sim.kernels.apportion import apportion_floor, floors_of_some
 from sim.ledger import at, move, move_some
-from sim.picks import Picks, room
+from sim.picks import Picks
+from sim.states.holding import Purchases
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -80,17 +80,16 @@ def _trade_outside_money(world: World, economy: Economy) -> None:
     spread = float(economy.scenario.market.inflow_noise.value)
     z = draws.normal(economy.seed, Decision.INFLOW_NOISE, world.runs, world.day, "world", 1)[:, 0]
     usd = world.market.inflow_usd_per_month / DAYS_PER_MONTH * (1 + spread * z)
-    columns = world.layout.slice("traders")
     buys, _ = apportion_floor(
         np.floor(np.maximum(usd, 0) * MICRO_USD_PER_USD).astype(np.int64), world.holding.trader_weights
     )
-    world.market.buy_orders[:, columns] += buys
+    world.market.purchases.append(Purchases.of(world.layout, "traders", buys))
     wallets = world.agent_balance("wallet.l1", "traders")
     sells = np.minimum(
         np.floor(np.maximum(-usd, 0) / world.price_usd * 1e9).astype(np.int64), wallets.sum(axis=1)
     )
     parts, _ = apportion_floor(sells, wallets)
-    world.market.sell_orders[:, columns] += parts
+    world.market.offer("traders", parts)
 
 
 def fee_bps(economy: Economy) -> int:
@@ -124,38 +123,22 @@ class Orders:
     buys: Picks
 
 
-def orders_of_the_day(sells: Int, wallets: Int, buys: Int, starts: Int) -> Orders:
-    """Return the orders, sales cut to what wallets hold: the reference of `sim.kernels.orders.take_market_orders`.
-
-    Parameters
-    ----------
-    sells, wallets, buys
-        Gwei offered, gwei on L1 and micro-USD to be spent, int64 (runs, agents).
-    starts
-        First column of each class, int64 (classes,).
-    """
-    cut = np.minimum(sells, wallets)
-    sold, spent = (np.add.reduceat(amount, starts, axis=1) for amount in (cut, buys))
-    return Orders(Picks.of(cut), sold, spent, Picks.of(buys))
-
-
 def _take_orders(world: World) -> Orders:
-    """Return the day's orders and clear them; the holders' stand apart, and are in `sold` alone."""
-    state, bounds, holders = world.market, world.layout.bounds, world.layout.number("holders")
-    sold, spent = (np.zeros((world.count, len(bounds) - 1), np.int64) for _ in range(2))
-    sales, purchases = (half.reshape(-1, 2) for half in room(2 * state.buy_orders.size))
-    selling, buying = kernels.take_market_orders(
-        state.sell_orders,
-        world.agent_balance("wallet.l1"),
-        state.buy_orders,
-        bounds[holders + 1 :],
-        sold[:, holders + 1 :],
-        spent[:, holders + 1 :],
-        sales,
-        purchases,
-    )
-    sold[:, holders] = state.holders_sell
-    return Orders(Picks(*sales[:selling].T.copy()), sold, spent, Picks(*purchases[:buying].T.copy()))
+    """Return the day's orders, sales cut to what wallets hold, and clear them; holders are in `sold` alone."""
+    state, layout = world.market, world.layout
+    sold, spent = np.zeros((2, world.count, len(layout.counts)), np.int64)
+    sells = []
+    for name, offered in state.sell_orders.items():
+        cut = np.minimum(offered, world.agent_balance("wallet.l1", name))
+        sold[:, layout.number(name)] = cut.sum(axis=1)
+        sells.append(Picks.of_class(layout, name, cut))
+    sold[:, layout.number("holders")] = state.holders_sell
+    for purchases in state.purchases:
+        spent[:, layout.number(purchases.agent_class)] += purchases.spent
+    buys = Picks.joined([purchases.some for purchases in state.purchases])
+    state.sell_orders.clear()
+    state.purchases.clear()
+    return Orders(Picks.joined(sells), sold, spent, buys)
 
 
 def _sell(world: World, orders: Orders) -> None:

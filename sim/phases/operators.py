@@ -144,6 +144,6 @@ def _cover(world: World, economy: Economy) -> None:
     needed = np.floor(usage.uncovered_usd * 1e9 / world.price_usd[:, None])
     held = world.agent_balance("wallet.l2", "operators")
     planned = np.minimum(needed, held).astype(np.int64)
-    usage.to_withdraw[:, world.layout.slice("operators")] = planned
+    usage.to_withdraw["operators"] = planned
     covered = planned / 1e9 * world.price_usd[:, None]
     usage.uncovered_usd = np.maximum(usage.uncovered_usd - covered, 0.0)

@@ -7,11 +7,15 @@ once a day, never more than the balance that backs them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.picks import Picks
+
+if TYPE_CHECKING:
+    from sim.world import Layout
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
@@ -43,6 +47,30 @@ class DueQueue:
         return Picks.joined(self.due.pop(day, []))
 
 
+@dataclass(frozen=True, slots=True)
+class Purchases:
+    """Orders of a class to buy.
+
+    Parameters
+    ----------
+    agent_class
+        Who buys; no agent stands in it twice.
+    some
+        Micro-USD that each of them spends.
+    spent
+        Their sum, int64 micro-USD (runs,).
+    """
+
+    agent_class: str
+    some: Picks
+    spent: Int
+
+    @classmethod
+    def of(cls, layout: Layout, agent_class: str, micro_usd: Int) -> Purchases:
+        """Return the orders of a class out of what each of its agents spends, int64 (runs, agents of the class)."""
+        return cls(agent_class, Picks.of_class(layout, agent_class, micro_usd), micro_usd.sum(axis=1))
+
+
 @dataclass(slots=True)
 class MarketState:
     """The venue and the orders of the day.
@@ -52,9 +80,10 @@ class MarketState:
     pool_micro_usd
         USD side of the venue's pool, int64 micro-USD (runs,); the token side is the account ``venue``.
     sell_orders
-        Gwei that each agent but the holders offers from ``wallet.l1`` today, int64 (runs, agents).
-    buy_orders
-        Micro-USD that each agent but the holders spends today, int64 (runs, agents).
+        Gwei that each agent offers from ``wallet.l1`` today, int64 (runs, agents of the class), of the classes in which
+        somebody sells; holders stand apart.
+    purchases
+        What is to be spent today, a class at a time.
     holder_sales, holders_sell
         Gwei that each holder sells today, int64 (runs, holders), and the sums of runs, int64 (runs,): most holders sell
         every day, so theirs are not cleared but counted while the sums are not 0.
@@ -75,8 +104,6 @@ class MarketState:
     """
 
     pool_micro_usd: Int
-    sell_orders: Int
-    buy_orders: Int
     holder_sales: Int
     holders_sell: Int
     treasury_sell: Int
@@ -88,6 +115,13 @@ class MarketState:
     peak_usd: Float
     inflow_usd_per_month: Float
     quote_deviation: Float
+    sell_orders: dict[str, Int] = field(default_factory=dict)
+    purchases: list[Purchases] = field(default_factory=list)
+
+    def offer(self, agent_class: str, amounts: Int) -> None:
+        """Add to what a class offers today, gwei, int64 (runs, agents of the class)."""
+        known = self.sell_orders.get(agent_class)
+        self.sell_orders[agent_class] = amounts if known is None else known + amounts
 
 
 @dataclass(slots=True)
@@ -146,6 +180,9 @@ class HoldingState:
         Of each holder's L1 tokens those of airdrops that are not sold yet, gwei, int64 (runs, holders).
     days_since_receipt
         Days since the last airdrop (or the start), int64 (runs,).
+    patience, sold_out
+        Uniform trait by which holders are numbered, rising, uint32 (runs, holders): the less, the sooner they sell an
+        airdrop; and how many have sold the last one, int64 (runs,): the first of each run.
     gopen_supply
         GOPEN outstanding, int64 (runs,), kept from wraps and unwraps: the independent side of identity 4.
     unbonding
@@ -168,6 +205,8 @@ class HoldingState:
     trader_weights: Int
     airdropped: Int
     days_since_receipt: Int
+    patience: NDArray[np.uint32]
+    sold_out: Int
     gopen_supply: Int
     staking_paid: Int
     emitted: Int

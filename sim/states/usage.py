@@ -6,7 +6,7 @@ in `sim/states/usage_traits.py` and never change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,18 +46,13 @@ class UsageState:
         Fixed traits.
     influence
         How answers rest on DataNets.
-    user_active, adopters
-        Who uses the service, (runs, users), and how many users adoption has reached, (runs,).
-    user_list, listed
-        Numbers of the users among whom are all that use the service, rising, (runs, users), and how many stand in
-        the list of each run, (runs,).
+    active_users, adopters
+        How many users use the service, which are the first of each run, and how many adoption has reached, (runs,).
     demand_in, demand_out, model_owner
-        Tokens that each user of the list asks for today and can pay, and the builder of the model they choose,
-        int32; (runs, users), in the order of the list.
+        Tokens that each user asks for today and can pay, and the builder of the model they choose, int32; (runs,
+        users), of those who use the service.
     user_bills
-        Bill of each user, (runs, users).
-    user_picks
-        Room for a list of users with amounts, (2, runs * users), used again because fresh memory is slow.
+        Room for the bills of the day, (runs, users).
     asked
         Tokens in and out that all users ask for today, (2, runs).
     rates
@@ -103,7 +98,7 @@ class UsageState:
     income_month
         Contributors' payouts since the last epoch ended, as last brought forward, (runs, contributors).
     to_withdraw
-        What agents will withdraw and sell, (runs, agents).
+        What agents of a class will withdraw and sell, int64 (runs, agents of the class), by class.
     serving
         The fleet's day.
     quality, users_active, tokens_demanded, tokens_served, fee_usd_per_1m, serving_cost_usd, operator_margin,
@@ -116,15 +111,12 @@ class UsageState:
     users: UserTraits
     contributors: ContributorTraits
     influence: Influence
-    user_active: Bool
+    active_users: Int
     adopters: Float
-    user_list: NDArray[np.uint32]
-    listed: Int
     demand_in: Int
     demand_out: Int
     model_owner: NDArray[np.int32]
     user_bills: Int
-    user_picks: Int
     asked: Int
     popularity: NDArray[np.signedinteger[Any]]
     model_order: NDArray[np.int32]
@@ -156,7 +148,6 @@ class UsageState:
     cumulative_earned: Int
     claimed: Int
     income_month: Int
-    to_withdraw: Int
     serving: ServingDay
     quality: Float
     users_active: Float
@@ -174,6 +165,7 @@ class UsageState:
     topup_micro_usd: Int
     bills: Int
     rates: Rates | None = None
+    to_withdraw: dict[str, Int] = field(default_factory=dict)
 
     @property
     def replicas_by_kind(self) -> Int:
@@ -229,15 +221,12 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
         users=user_traits(economy, runs),
         contributors=traits,
         influence=load_influence(economy.scenario.attribution.influence, names),
-        user_active=np.zeros((count, users), bool),
+        active_users=gwei(),
         adopters=number(),
-        user_list=np.zeros((count, users), np.uint32),
-        listed=gwei(),
         demand_in=gwei(users),
         demand_out=gwei(users),
         model_owner=np.zeros((count, users), np.int32),
         user_bills=gwei(users),
-        user_picks=np.zeros((2, count * users), np.int64),
         asked=np.zeros((2, count), np.int64),
         popularity=np.zeros((count, 0), np.min_scalar_type(-builders)),
         model_order=np.zeros((count, 0), np.int32),
@@ -269,7 +258,6 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
         cumulative_earned=gwei(layout.agents),
         claimed=gwei(layout.agents),
         income_month=gwei(contributors),
-        to_withdraw=gwei(layout.agents),
         serving=economy.fleet.day(number(), number(), np.tile(kinds, (count, 1)), number()),
         quality=np.ones(count),
         users_active=number(),

@@ -33,7 +33,7 @@ class UserTraits:
     Parameters
     ----------
     threshold
-        A user is active while the adopted share, in 2^-32, is above this; uint32.
+        A user is active while the adopted share, in 2^-32, is above this; rising along the users, uint32.
     query_class
         Index of the class of their queries; int16.
     paid
@@ -71,12 +71,13 @@ class ContributorTraits:
 
 
 def user_traits(economy: Economy, runs: Int) -> UserTraits:
-    """Draw the traits of users."""
+    """Draw the traits of users, who stand in the order in which they adopt."""
     count = economy.layout.count("users")
     classes = len(economy.scenario.demand.popularity.query_classes)
     u = draws.uniform(economy.seed, Decision.TRAIT_QUERY_CLASS, runs, 0, "users", count)
+    adoption = draws.words(economy.seed, Decision.TRAIT_ADOPTION, runs, 0, "users", count)
     return UserTraits(
-        threshold=draws.words(economy.seed, Decision.TRAIT_ADOPTION, runs, 0, "users", count),
+        threshold=np.sort(adoption, axis=1),
         query_class=np.floor(u * classes).astype(np.int16),
         paid=draws.words(economy.seed, Decision.TRAIT_PAID_MODEL, runs, 0, "users", count),
     )

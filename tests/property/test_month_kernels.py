@@ -79,10 +79,9 @@ class TestClaims:
     @given(generators(), st.floats(0, 1))
     def test_sales_are_planned(self, drawn, share):
         generator, most = drawn
-        received, planned = gwei(generator, most, OWN), gwei(generator, most)
-        wanted = planned.copy()
-        wanted[:, COLUMNS] += np.floor(received * share).astype(np.int64)
-        claims.plan(received, share, COLUMNS.start, planned)
+        received, planned = gwei(generator, most, OWN), gwei(generator, most, OWN)
+        wanted = planned + np.floor(received * share).astype(np.int64)
+        claims.plan(received, share, planned)
         assert (planned == wanted).all()
 
 

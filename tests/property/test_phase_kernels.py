@@ -14,15 +14,16 @@ from models.fees import SplitRule
 from sim import draws
 from sim.draws import Decision
 from sim.kernels import holders as holder_kernels
-from sim.kernels import orders as order_kernels
 from sim.kernels import popularity
 from sim.kernels import users as user_kernels
-from sim.kernels.tiles import EVERYBODY_FROM
-from sim.phases import billing, demand_reference, holders, market
+from sim.phases import billing, demand_reference, holders
 from sim.rates import PAYEES, Rates
+from sim.world import Layout
 from tests.property.kernel_arrays import CAP, LAYOUT, RUNS, SHAPE, generators, gwei
 
 SEED = 0x1234_5678_9ABC_DEF0
+COUNTS = st.sampled_from([70, user_kernels.TILE + 76])
+"""Users of a run: fewer and more than a tile has."""
 
 
 class TestDraws:
@@ -50,17 +51,20 @@ class TestHolders:
         columns = LAYOUT.slice("holders")
         wallets = gwei(generator, most)
         airdropped = gwei(generator, most, (len(RUNS), 90))
-        hazard = np.array([0.0, chance, 1.0])
-        words = draws.words(SEED, Decision.HOLDER_SALE, RUNS, 17, "holders", 90)
-        sold, kept = holders.sell_airdrops(wallets[:, columns], airdropped, words, hazard, rate)
+        patience = np.sort(generator.integers(0, 2**32, (len(RUNS), 90), dtype=np.uint32), axis=1)
+        limit = draws.below(np.array([0.0, chance, 1.0]))
+        sells, before = patience < limit[:, None], generator.integers(0, 91, len(RUNS))
+        before = np.minimum(before, sells.sum(axis=1))
+        airdropped[np.arange(90) < before[:, None]] = 0
+        sold, kept = holders.sell_airdrops(wallets[:, columns], airdropped, sells, rate)
         sales, totals = np.full((len(RUNS), 90), -1, np.int64), np.full(len(RUNS), -1, np.int64)
-        key = draws.key(SEED, Decision.HOLDER_SALE, RUNS, 17, "holders")
         holder_kernels.sell_airdrops(
-            wallets, airdropped, sales, totals, columns.start, *key, draws.below(hazard), rate
+            wallets, airdropped, sales, totals, columns.start, patience, before, limit, rate
         )
         assert (airdropped == kept).all()
         assert (sales == sold).all()
         assert (totals == sold.sum(axis=1)).all()
+        assert (before == sells.sum(axis=1)).all()
 
     @given(generators(), st.integers(1, 31), st.integers(0, 99), st.floats(0, 1), st.floats(0, 1))
     def test_moves_towards_a_plan(self, drawn, every, day, stake_share, wrap_share):
@@ -92,184 +96,137 @@ class TestHolders:
         assert not moves.any(), "a move of somebody whose day it is not"
 
 
-class TestOrders:
-    @given(generators(), st.booleans())
-    def test_orders_of_the_day(self, drawn, nobody_buys):
-        generator, most = drawn
-        most = min(most, CAP // LAYOUT.agents)  # all wallets together hold the cap at most
-        sells, wallets, buys = (gwei(generator, most) for _ in range(3))
-        buys[:, 64:] *= not nobody_buys
-        wanted = market.orders_of_the_day(sells.copy(), wallets, buys.copy(), LAYOUT.starts)
-        sold, spent = (np.empty((len(RUNS), len(LAYOUT.counts)), np.int64) for _ in range(2))
-        sales, purchases = (np.empty((buys.size, 2), np.int64) for _ in range(2))
-        selling, buying = order_kernels.take_market_orders(
-            sells, wallets, buys, LAYOUT.bounds, sold, spent, sales, purchases
-        )
-        assert not sells.any()
-        assert not buys.any()
-        assert (sold == wanted.sold).all()
-        assert (spent == wanted.spent).all()
-        for found, picks in ((sales[:selling], wanted.sells), (purchases[:buying], wanted.buys)):
-            assert found[:, 0].tolist() == picks.where.tolist()
-            assert found[:, 1].tolist() == picks.amounts.tolist()
-
-    @given(generators(), st.booleans())
-    def test_sales_of_what_arrived(self, drawn, arrived):
-        generator, most = drawn
-        columns = LAYOUT.slice("contributors")
-        wallets, sells = gwei(generator, most), np.zeros(SHAPE, np.int64)
-        wallets[:, columns] *= arrived
-        wanted = sells.copy()
-        wanted[:, columns] = wallets[:, columns]
-        order_kernels.sell_arrived(wallets, sells, columns.start, columns.stop)
-        assert (sells == wanted).all()
-
-
 class TestUsers:
     """The references see users alone, the kernels see them as columns of all agents."""
 
-    USERS = LAYOUT.slice("users")
-    OF_USERS = (len(RUNS), 70)
+    def lay_out(self, count):
+        """So many users, whose columns follow those of 90 holders."""
+        self.count, self.of_users, self.shape = count, (len(RUNS), count), (len(RUNS), count + 100)
+        self.columns = slice(90, 90 + count)
 
     def words(self, generator):
-        return generator.integers(0, 2**32, self.OF_USERS, dtype=np.uint32)
-
-    def lists(self, active):
-        return demand_reference.list_users(active, EVERYBODY_FROM)
+        return generator.integers(0, 2**32, self.of_users, dtype=np.uint32)
 
     def active(self, generator):
-        """Few, some or nearly all users of a run."""
-        return generator.random(self.OF_USERS) < generator.permutation([0.05, 0.5, 0.9])[:, None]
+        """Nobody, some or all users of a run."""
+        return generator.permutation([0, generator.integers(1, self.count), self.count])
 
-    @given(generators())
-    def test_who_uses_the_service(self, drawn):
+    @given(generators(), COUNTS)
+    def test_who_uses_the_service(self, drawn, count):
         generator, most = drawn
-        threshold, active = self.words(generator), self.active(generator)
+        self.lay_out(count)
+        threshold, active = np.sort(self.words(generator), axis=1), self.active(generator)
         level = np.array([0, generator.integers(0, 2**32), 2**32], np.uint64)
-        credit = gwei(generator, most)
+        credit = gwei(generator, most, self.shape)
         now, gone = demand_reference.adopt(threshold, level, active)
-        where, amounts = np.empty(active.size, np.int64), np.empty(active.size, np.int64)
-        users, (lengths, counts) = np.zeros(self.OF_USERS, np.uint32), np.empty((2, len(RUNS)), np.int64)
-        left = user_kernels.adopt(
-            threshold, level, active, credit, self.USERS.start, users, lengths, counts, where, amounts
-        )
+        where, amounts = np.empty((2, gone.size), np.int64)
+        left = user_kernels.adopt(threshold, level, active, credit, self.columns.start, where, amounts)
         refunded = np.zeros(credit.size, np.int64)
         refunded[where[:left]] = amounts[:left]
         assert (active == now).all()
-        assert (counts == now.sum(axis=1)).all()
-        wanted, wanted_lengths = self.lists(now)
-        assert (lengths == wanted_lengths).all()
-        for run, length in enumerate(lengths):
-            assert (users[run, :length] == wanted[run, :length]).all()
-        assert (refunded.reshape(SHAPE)[:, self.USERS] == np.where(gone, credit[:, self.USERS], 0)).all()
+        assert (
+            refunded.reshape(self.shape)[:, self.columns] == np.where(gone, credit[:, self.columns], 0)
+        ).all()
 
-    @given(generators(), st.floats(0, 1))
-    def test_credit_is_kept(self, drawn, refill_at):
+    @given(generators(), COUNTS, st.floats(0, 1))
+    def test_credit_is_kept(self, drawn, count, refill_at):
         generator, most = drawn
+        self.lay_out(count)
         active, paid = self.active(generator), self.words(generator)
-        accounts = tuple(gwei(generator, most // 4) for _ in range(4))
+        accounts = tuple(gwei(generator, most // 4, self.shape) for _ in range(4))
         level = np.array([0, 2**31, 2**32], np.uint64)
         targets, usd = gwei(generator, most, (2, len(RUNS))), generator.random(len(RUNS)) / 1000
-        wanted, lacking = demand_reference.keep_credit(
-            active, paid < level[:, None], tuple(a[:, self.USERS] for a in accounts), targets, refill_at, usd
+        wanted = demand_reference.keep_credit(
+            demand_reference.first_of(active, self.count), paid < level[:, None],
+            tuple(a[:, self.columns] for a in accounts), targets, refill_at, usd,
+        )  # fmt: skip
+        ordered, lists = np.empty(len(RUNS), np.int64), np.empty((2, 2, paid.size), np.int64)
+        counts = user_kernels.keep_credit(
+            active, paid, accounts, self.columns.start, level, targets, refill_at, usd, ordered, *lists
         )
-        orders, ordered = np.zeros(SHAPE, np.int64), np.empty(len(RUNS), np.int64)
-        where, missing = np.empty(active.size, np.int64), np.empty(active.size, np.int64)
-        count = user_kernels.keep_credit(
-            active,
-            paid,
-            accounts,
-            self.USERS.start,
-            level,
-            targets,
-            refill_at,
-            usd,
-            orders,
-            ordered,
-            where,
-            missing,
-        )
-        found = np.zeros(orders.size, np.int64)
-        found[where[:count]] = missing[:count]
-        assert (orders[:, self.USERS] == wanted).all()
-        assert (ordered == wanted.sum(axis=1)).all()
-        assert (found.reshape(SHAPE)[:, self.USERS] == lacking).all()
+        for (where, amounts), listed, amount in zip(lists, counts, wanted, strict=True):
+            found = np.zeros(accounts[0].size, np.int64)
+            found[where[:listed]] = amounts[:listed]
+            assert (found.reshape(self.shape)[:, self.columns] == amount).all()
+        assert (ordered == wanted[0].sum(axis=1)).all()
 
-    @given(generators(), st.floats(0, 1))
-    def test_what_users_ask_for(self, drawn, spread):
+    @given(generators(), COUNTS, st.floats(0, 1))
+    def test_what_users_ask_for(self, drawn, count, spread):
         generator, most = drawn
+        self.lay_out(count)
         active, paid, bits = self.active(generator), self.words(generator), 5
-        kinds = generator.integers(0, 3, self.OF_USERS).astype(np.int16)
-        credit, level = gwei(generator, most), np.array([0, 2**31, 2**32], np.uint64)
+        kinds = generator.integers(0, 3, self.of_users).astype(np.int16)
+        credit, level = gwei(generator, most, self.shape), np.array([0, 2**31, 2**32], np.uint64)
         access = gwei(generator, most // 10, (len(RUNS),))
         mean_in, mean_out = generator.random(len(RUNS)) * 1e6, generator.random(len(RUNS)) * 1e5
         price = mean_in * 1e8 + mean_out * 4e8
         table = generator.integers(0, 6, (len(RUNS), 3 << bits)).astype(np.int8)
-        fed, written = np.empty(self.OF_USERS, np.int64), np.empty(self.OF_USERS, np.int64)
-        owner, asked = np.empty(self.OF_USERS, np.int32), np.empty((2, len(RUNS)), np.int64)
-        users, lengths = self.lists(active)
+        fed, written = np.empty((2, *self.of_users), np.int64)
+        owner, asked = np.empty(self.of_users, np.int32), np.empty((2, len(RUNS)), np.int64)
         user_kernels.ask(
-            users, lengths, active, paid, kinds, credit, self.USERS.start,
+            active, paid, kinds, credit, self.columns.start,
             *draws.key(SEED, Decision.USER_MODEL, RUNS, 3, "users"), spread, level, access, price, mean_in, mean_out,
             table, bits, fed, written, owner, asked,
         )  # fmt: skip
-        u = draws.uniform(SEED, Decision.USER_VOLUME, RUNS, 3, "users", 70)
-        fee = np.where(paid < level[:, None], access[:, None], 0)
-        wanted = demand_reference.ask(
-            active, fee, credit[:, self.USERS], 1.0 - spread + (2.0 * spread) * u, price, mean_in, mean_out
+        u = draws.uniform(SEED, Decision.USER_VOLUME, RUNS, 3, "users", self.count)
+        fee, uses = (
+            np.where(paid < level[:, None], access[:, None], 0),
+            demand_reference.first_of(active, self.count),
         )
-        model = draws.words(SEED, Decision.USER_MODEL, RUNS, 3, "users", 70) >> (32 - bits)
+        wanted = demand_reference.ask(
+            uses, fee, credit[:, self.columns], 1.0 - spread + (2.0 * spread) * u, price, mean_in, mean_out
+        )
+        model = draws.words(SEED, Decision.USER_MODEL, RUNS, 3, "users", self.count) >> (32 - bits)
         assert (asked == np.stack([w.sum(axis=1) for w in wanted])).all()
         chosen = np.take_along_axis(table, (kinds.astype(np.int64) << bits) + model, axis=1)
-        for run, length in enumerate(lengths):
-            listed = users[run, :length]
-            for found, by_user in ((fed, wanted[0]), (written, wanted[1]), (owner, chosen)):
-                assert (found[run, :length] == by_user[run, listed]).all()
+        for found, by_user in ((fed, wanted[0]), (written, wanted[1]), (owner, chosen)):
+            assert (found[uses] == by_user[uses]).all()
 
-    @given(generators(), st.integers(1, 5), st.integers(1, 4), st.floats(0, 2))
-    def test_the_table_of_choice(self, drawn, each, classes, zipf):
-        generator, _ = drawn
-        models = 6 * each
-        order = generator.permuted(np.tile(np.arange(models), (len(RUNS), 1)), axis=1).astype(np.int32)
-        offered = generator.random((len(RUNS), 6)) < 0.5
-        offered[0] = False
-        weights = demand_reference.zipf_weights(np.arange(models), zipf)
-        found = popularity.cells_of(order, offered, each, weights, classes, 64)
-        assert (found == demand_reference.cells_of(order, offered, each, zipf, classes, 64)).all()
+
+@given(generators(), st.integers(1, 5), st.integers(1, 4), st.floats(0, 2))
+def test_the_table_of_choice(drawn, each, classes, zipf):
+    generator, _ = drawn
+    models = 6 * each
+    order = generator.permuted(np.tile(np.arange(models), (len(RUNS), 1)), axis=1).astype(np.int32)
+    offered = generator.random((len(RUNS), 6)) < 0.5
+    offered[0] = False
+    weights = demand_reference.zipf_weights(np.arange(models), zipf)
+    found = popularity.cells_of(order, offered, each, weights, classes, 64)
+    assert (found == demand_reference.cells_of(order, offered, each, zipf, classes, 64)).all()
 
 
 class TestBills:
-    def world(self, generator, most, tokens):
-        users = LAYOUT.slice("users")
-        holdings, shape = gwei(generator, most), (len(RUNS), 70)
-        active = generator.random(shape) < np.array([[0.1], [0.5], [1.0]])
-        user_list, listed = demand_reference.list_users(active, EVERYBODY_FROM)
+    def world(self, generator, most, tokens, count):
+        layout = Layout.of(dict(LAYOUT.counts[:-2]) | {"users": count})
+        users = layout.slice("users")
+        shape, holdings = (len(RUNS), count), gwei(generator, most, (len(RUNS), layout.agents))
+        active = generator.permutation([0, *generator.integers(1, count, 2, endpoint=True)])
         asked_in, asked_out = gwei(generator, tokens, shape), gwei(generator, tokens // 5, shape)
-        counts = np.arange(shape[1]) < listed[:, None]
-        total = np.stack([(asked * counts).sum(axis=1) for asked in (asked_in, asked_out)])
+        uses = demand_reference.first_of(active, shape[1])
+        total = np.stack([(asked * uses).sum(axis=1) for asked in (asked_in, asked_out)])
         served = total * np.array([1.0, 0.7, 0.0])
         traits = SimpleNamespace(
             paid=generator.integers(0, 2**32, shape, dtype=np.uint32),
             query_class=generator.integers(0, 3, shape).astype(np.int16),
         )
         usage = SimpleNamespace(
-            users=traits, user_list=user_list, listed=listed, user_bills=np.empty(shape, np.int64),
+            users=traits, active_users=active, user_bills=np.empty(shape, np.int64),
             demand_in=asked_in, demand_out=asked_out, asked=total, class_pot=np.zeros((len(RUNS), 3)),
             model_owner=generator.integers(0, 6, shape).astype(np.int32),
             serving=SimpleNamespace(served_in=served[0], served_out=served[1]),
         )  # fmt: skip
         balances = {"*": holdings, "users": holdings[:, users]}
         return SimpleNamespace(
-            usage=usage, layout=LAYOUT, count=len(RUNS), agent_balance=lambda _, who="*": balances[who]
+            usage=usage, layout=layout, count=len(RUNS), agent_balance=lambda _, who="*": balances[who]
         )
 
     @given(
-        generators(), st.sampled_from([10, 10**6, 10**10]), st.sampled_from([0, 10**9, 5 * 10**13]),
+        generators(), COUNTS, st.sampled_from([10, 10**6, 10**10]), st.sampled_from([0, 10**9, 5 * 10**13]),
         st.sampled_from([(0, 0), (700, 0), (10_000, 10_000), (1_000, 50)]), st.sampled_from([0, 7, 10**12]),
     )  # fmt: skip
-    def test_bills_and_their_parts(self, drawn, tokens, rate, shares_bps, flat):
+    def test_bills_and_their_parts(self, drawn, count, tokens, rate, shares_bps, flat):
         generator, most = drawn
-        world = self.world(generator, min(most, CAP // 70), tokens)
+        world = self.world(generator, min(most, CAP // count), tokens, count)
         column = lambda value: np.full(len(RUNS), value, np.int64)  # noqa: E731
         rates = Rates(
             sold=column(1) > 0, input=column(rate) + 123_456, output=column(rate), access=column(rate // 7),

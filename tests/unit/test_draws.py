@@ -56,23 +56,6 @@ def test_kernel_equals_reference(decision):
             assert int(drawn[i, a]) == block[word]
 
 
-def test_four_agents_share_a_block():
-    seed, day, runs = 0x1234_5678_9ABC_DEF0, 731, np.array([0, 63], np.int64)
-    drawn = draws.words(seed, Decision.HOLDER_SALE, runs, day, "holders", 600, first=500)
-    assert drawn.shape == (2, 600)
-    for i, run in enumerate(runs.tolist()):
-        for agent in (500, 511, 512, 639, 640, 1023, 1024, 1099):
-            tile, (word, place) = agent // 512, divmod(agent % 512, 128)
-            counter = (
-                CLASS_CODES["holders"] << 24 | tile * 128 + place,
-                day,
-                run,
-                Decision.HOLDER_SALE.value[0],
-            )
-            block = draws.philox_reference(counter, (seed & 0xFFFFFFFF, seed >> 32))
-            assert int(drawn[i, agent - 500]) == block[word]
-
-
 def test_a_draw_does_not_depend_on_batch_or_neighbours():
     whole = draws.uniform(7, Decision.USER_ACTIVE, np.arange(6), 11, "holders", 50)
     part = draws.uniform(7, Decision.USER_ACTIVE, np.array([4]), 11, "holders", 10, first=20)
@@ -81,9 +64,6 @@ def test_a_draw_does_not_depend_on_batch_or_neighbours():
 
 def test_decisions_never_share_a_word():
     assert len({decision.value for decision in Decision}) == len(Decision.__members__)
-    shared = [decision.value[0] for decision in Decision if decision.value[1] == draws.SHARED]
-    streams = [decision.value[0] for decision in Decision]
-    assert all(streams.count(stream) == 1 for stream in shared)
 
 
 def test_uniforms_lie_inside_the_unit_interval_and_average_a_half():

@@ -66,6 +66,7 @@ def test_an_order_is_cut_to_the_balance():
 
 def test_what_users_bought_goes_to_l2_by_itself():
     world = world_with(ECONOMY, 5, wallet_l1__users=3 * GWEI, wallet_l1__traders=3 * GWEI)
+    world.usage.active_users[:] = world.layout.count("users")
     small.run_phase_of(world, ECONOMY, "bridge")
     assert held(world, "transit_deposit", "users") == [3 * GWEI] * 3
     assert held(world, "transit_deposit", "traders") == [0] * 3

@@ -26,7 +26,8 @@ def daily(monthly):
 def orders(world, agent_class):
     if agent_class == "holders":
         return world.market.holder_sales
-    return world.market.sell_orders[:, world.layout.slice(agent_class)]
+    nothing = np.zeros((world.count, world.layout.count(agent_class)), np.int64)
+    return world.market.sell_orders.get(agent_class, nothing)
 
 
 def ordered(day, economy=ECONOMY, **by_class):

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sim.states.holding import Purchases
+
 sys.path.insert(0, str(Path(__file__).parent))
 import small_world as small
 
@@ -33,11 +35,12 @@ def sell(world, agent_class, amounts):
         world.market.holder_sales[:] = amounts
         world.market.holders_sell[:] = world.market.holder_sales.sum(axis=1)
         return
-    world.market.sell_orders[:, world.layout.slice(agent_class)] = amounts
+    world.market.offer(agent_class, np.full((3, world.layout.count(agent_class)), amounts))
 
 
 def buy(world, agent_class, usd):
-    world.market.buy_orders[:, world.layout.slice(agent_class)] = usd * 10**6
+    micro_usd = np.full((3, world.layout.count(agent_class)), usd * 10**6)
+    world.market.purchases.append(Purchases.of(world.layout, agent_class, micro_usd))
 
 
 def test_a_sale_moves_along_the_curve():
@@ -97,7 +100,9 @@ def test_everybody_trades_at_the_same_price():
 def test_dust_stays_with_the_venue():
     """3 micro-USD buy 6,000 gwei at 0.50 USD; 1 : 1 : 1 of 5,999 (the pool rounds down) leaves some in the venue."""
     world = market()
-    world.market.buy_orders[:, world.layout.slice("traders")][:, :2] = [1, 2]
+    micro_usd = np.zeros((3, world.layout.count("traders")), np.int64)
+    micro_usd[:, :2] = [1, 2]
+    world.market.purchases.append(Purchases.of(world.layout, "traders", micro_usd))
     before = world.world_balance("venue").copy()
     small.run_phase_of(world, ECONOMY, "market")
     got = world.agent_balance("wallet.l1", "traders")[0]
@@ -109,11 +114,12 @@ def test_dust_stays_with_the_venue():
 def test_an_order_is_cut_to_the_wallet_and_forgotten_afterwards():
     world = market()
     small.give(world, "wallet.l1", 3, "team")
-    world.market.sell_orders[:, world.layout.slice("team")] = 10
+    world.market.offer("team", np.full((3, world.layout.count("team")), 4))
+    world.market.offer("team", np.full((3, world.layout.count("team")), 6))
     small.run_phase_of(world, ECONOMY, "market")
     assert world.market.sold_gwei.tolist() == [3] * 3
-    assert not world.market.sell_orders.any()
-    assert not world.market.buy_orders.any()
+    assert not world.market.sell_orders
+    assert not world.market.purchases
 
 
 def test_holders_sales_are_carried_out_once():

@@ -6,7 +6,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.behaviour import survival, survival_hazard
 from models.turnout import (
     SELF,
     UNDELEGATED,
@@ -75,9 +74,3 @@ def test_noise_spreads_votes_around_the_payoff():
     draws = (np.arange(100_000) + 0.5) / 100_000
     assert np.isclose(in_favour(np.zeros(100_000), 0.5, draws).mean(), 0.5)
     assert np.isclose(in_favour(np.full(100_000, 0.5), 0.5, draws).mean(), 0.7311, atol=1e-4)
-
-
-def test_hazards_compound_to_survival():
-    days = np.arange(365)
-    kept = np.cumprod(1 - survival_hazard(days, 0.6, -0.11))
-    assert np.allclose(kept, survival(days + 1, 0.6, -0.11))

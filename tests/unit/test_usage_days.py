@@ -12,6 +12,7 @@ import pytest
 
 from sim.ledger import at, move
 from sim.phases import billing
+from sim.phases.demand_reference import first_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 from usage_world import Fleet, economy_of, govern, leaf, live, lived, scenario, world_of
@@ -63,7 +64,7 @@ def test_before_its_first_date_nothing_is_sold_and_nobody_adopts(tmp_path):
         live(world, economy, day)
     assert not world.usage.users_active.any()
     assert not world.usd.total
-    assert not world.market.buy_orders.any()
+    assert not world.market.purchases
     assert world.usage.contributor_weights.any(axis=1).all(), "emission needs shares before the first bill"
 
 
@@ -148,7 +149,7 @@ def test_refused_demand_drives_users_away_with_their_credit(tmp_path):
     for day in range(31, 45):
         live(world, economy, day)
     assert (world.usage.users_active < users).all()
-    gone = ~world.usage.user_active
+    gone = ~first_of(world.usage.active_users, world.layout.count("users"))
     assert not world.agent_balance("prepaid", "users")[gone].any()
     assert world.agent_balance("wallet.l2", "users")[gone].any()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date, timedelta
 from fractions import Fraction
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ from sim.ledger import at, move
 from sim.phases import attribution, billing, demand, grants, operators, serving, settle
 from sim.picks import Picks
 from sim.serving.day import ServingDay
+from sim.states.holding import MarketState
 from sim.states.usage import begin_state
 from sim.world import Layout, UsdLog, World, empty_accounts
 
@@ -232,7 +234,7 @@ def world_of(economy, runs=(0, 1, 2)):
         income=zeros(),
         price_usd=np.full(len(runs), 0.5),
         governed=governed,
-        market=SimpleNamespace(buy_orders=zeros(), sell_orders=zeros()),
+        market=order_book(),
         bridge=SimpleNamespace(withdraw_orders=[]),
         holding=None,
         usage=begin_state(economy, runs),
@@ -259,15 +261,23 @@ def govern(world, **changed):
         world.governed.read(name)[:] = value
 
 
+def order_book():
+    """A market that takes orders and carries out none."""
+    market = SimpleNamespace(purchases=[], sell_orders={})
+    market.offer = partial(MarketState.offer, market)
+    return market
+
+
 def deliver(world):
     """Carry out purchases, sales and the bridge without delay, in place of market and bridge."""
-    users = world.layout.slice("users")
-    bought = np.floor(world.market.buy_orders[:, users] * 1_000 / world.price_usd[:, None]).astype(np.int64)
+    spent = Picks.joined([p.some for p in world.market.purchases]).dense(*world.income.shape)
+    spent = spent[:, world.layout.slice("users")]
+    bought = np.floor(spent * 1_000 / world.price_usd[:, None]).astype(np.int64)
     world.phase = "market"
     move(world, "M1", at("venue"), at("wallet.l1", "users"), bought)
     for name in ("operators", "contributors", "builders"):
-        sold = world.market.sell_orders[:, world.layout.slice(name)]
-        move(world, "M1", at("wallet.l1", name), at("venue"), sold)
+        if name in world.market.sell_orders:
+            move(world, "M1", at("wallet.l1", name), at("venue"), world.market.sell_orders[name])
     world.phase = "bridge"
     move(world, "X1", at("wallet.l1", "users"), at("transit_deposit", "users"), bought)
     move(world, "X1", at("transit_deposit", "users"), at("wallet.l2", "users"), bought)
@@ -276,7 +286,8 @@ def deliver(world):
         wanted = np.minimum(orders[:, world.layout.slice(name)], world.agent_balance("wallet.l2", name))
         move(world, "X2", at("wallet.l2", name), at("transit_withdraw", name), wanted)
         move(world, "X2", at("transit_withdraw", name), at("wallet.l1", name), wanted)
-    world.market.buy_orders[:], world.market.sell_orders[:] = 0, 0
+    world.market.sell_orders.clear()
+    world.market.purchases.clear()
     world.bridge.withdraw_orders.clear()
 
 
