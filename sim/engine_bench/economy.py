@@ -2,7 +2,8 @@
 
 Rule decided here: an agent-step is an agent's day. 10,000 agents are lived in a batch of as many runs as a unit of
 `olsim run` has, a million as one run; both are half a year old when they are measured, so that users pay and votes are
-held. Samples go on from day to day, so that months and epochs end within them, and are taken in turn with OTE-1's.
+held. Samples go on from day to day and are taken in turn with OTE-1's. A sample is 30 days long, so that it holds the
+two expensive days around a month's end as often as life does.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 MANY = 1_000_000
 RUNS = default_block(AGENTS, 1461)
 """Runs of the economy's batch."""
-ROUNDS, DAYS, DAYS_OF_MANY, WARM_UP = 6, 10, 5, 180
-OTE1_DAYS = 1_500
+ROUNDS, DAYS, WARM_UP = 6, 30, 180
+OTE1_DAYS = 6_000
 RATE_BAR, GROWTH_BAR = 0.15, 1.25
 
 
@@ -40,7 +41,7 @@ def economy_figures(tell: Progress, rounds: int = ROUNDS, many: int = MANY) -> l
         "ote1": our_step(population(AGENTS), 1, OTE1_DAYS),
         "ote1_batch": our_step(population(AGENTS), BATCH, OTE1_DAYS // BATCH),
         "economy": _days(AGENTS, RUNS, DAYS, rounds),
-        "economy_of_many": _days(many, 1, DAYS_OF_MANY, rounds),
+        "economy_of_many": _days(many, 1, DAYS, rounds),
     }
     samples = interleaved(steps, rounds)
     detail = {

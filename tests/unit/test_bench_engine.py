@@ -74,7 +74,7 @@ def test_bandwidth_share_says_which_bytes_it_counts():
 
 @pytest.mark.slow
 def test_economy_figures(monkeypatch):
-    sizes = {"AGENTS": 60, "RUNS": 2, "BATCH": 2, "OTE1_DAYS": 60, "DAYS": 1, "DAYS_OF_MANY": 1, "WARM_UP": 3}
+    sizes = {"AGENTS": 60, "RUNS": 2, "BATCH": 2, "OTE1_DAYS": 60, "DAYS": 1, "WARM_UP": 3}
     for name, value in sizes.items():
         monkeypatch.setattr(economy, name, value)
     rate, growth = economy.economy_figures(quiet, rounds=1, many=120)

@@ -39,7 +39,7 @@ LEGS = {
     ("D1", "wallet.l2", "prepaid"): 2,
     ("B1", "prepaid", "clearing"): 2,
     ("B2", "clearing", "operators_pot"): 2,
-    ("B2", "clearing", "treasury.l2"): 5,
+    ("B2", "clearing", "treasury.l2"): 21,
     ("B3", "clearing", "distributor"): 2,
     ("B4", "clearing", "staking_rewards"): 2,
     ("B5", "clearing", "distributor"): 2,
@@ -214,10 +214,10 @@ class TestSwappedSplit:
     def test_one_part_paid_into_anothers_account_is_refused(self, snapshots, monkeypatch):
         move = billing.move
 
-        def astray(world, flow, source, target, amount, *rest):
+        def astray(world, flow, source, target, amount, *rest, **within):
             if flow == "B4":
                 target = ledger.at("distributor")
-            move(world, flow, source, target, amount, *rest)
+            move(world, flow, source, target, amount, *rest, **within)
 
         monkeypatch.setattr(billing, "move", astray)
         with pytest.raises(FlowRefused, match="B4 does not permit clearing/- -> distributor"):
