@@ -1,14 +1,20 @@
 """What people own: sums over accounts, sums by class and by group, and the largest who hold more than half.
 
 Rule decided here: the same integers as numpy's sums and `models.inequality.nakamoto`, which are the references, and the
-same terms as `gini_of_ranked` and `hhi` of that module, whose sums are left to numpy. The largest are found by raising
-the level below which nobody is among them; only those above it are sorted.
+same terms as `gini_of_ranked` and `hhi` of that module, whose sums are left to numpy. The largest are found by counting
+amounts into buckets by size; only those of one bucket are sorted.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
+
+_SHIFT = 48
+"""Bits of a float64 below its exponent and the first four digits: 16 buckets to a doubling."""
+_ONE = (1023 << 4) - 1
+"""Place before that of the float 1.0; 0 has the place 0."""
+_BUCKETS = 65 << 4
 
 
 @njit(cache=True, nogil=True)
@@ -82,33 +88,28 @@ def by_group(amounts, groups, sums):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _at_least(amounts, level):  # type: ignore[no-untyped-def]
-    """Return how many amounts are at the level or above, and their sum."""
-    count = held = np.int64(0)
+def _needed(amounts, places):  # type: ignore[no-untyped-def]
+    total, counts, sums = np.int64(0), np.zeros(_BUCKETS, np.int64), np.zeros(_BUCKETS, np.int64)
     for a in range(amounts.size):
-        count += np.int64(amounts[a] >= level)
-        held += amounts[a] if amounts[a] >= level else 0
-    return count, held
-
-
-@njit(cache=True, nogil=True)
-def _needed(amounts):  # type: ignore[no-untyped-def]
-    level = np.int64(1)
-    count, total = _at_least(amounts, level)
-    half, held, before = total // 2, total, amounts.size
-    while (
-        0 < count < before - before // 8
-    ):  # those in question who hold less than an even part of the rest are not
-        before, level = count, max((held - half) // count, level)
-        count, held = _at_least(amounts, level)
-    inside, found = np.empty(count, np.int64), 0
+        place = max((places[a] >> _SHIFT) - _ONE, 0)
+        places[a] = place
+        total += amounts[a]
+        counts[place] += 1
+        sums[place] += amounts[a]
+    if total == 0:
+        return np.int64(0)
+    half, held, needed, place = total // 2, np.int64(0), np.int64(0), _BUCKETS - 1
+    while held + sums[place] <= half:
+        held += sums[place]
+        needed += counts[place]
+        place -= 1
+    inside, found = np.empty(counts[place], np.int64), 0
     for a in range(amounts.size):
-        if amounts[a] >= level:
+        if places[a] == place:
             inside[found] = amounts[a]
             found += 1
     inside.sort()
-    held = needed = np.int64(0)
-    while found > 0 and held <= half:
+    while held <= half:
         found -= 1
         held += inside[found]
         needed += 1
@@ -127,7 +128,8 @@ def nakamoto(amounts, out):  # type: ignore[no-untyped-def]
         int64 (runs,), written.
     """
     for r in range(amounts.shape[0]):
-        out[r] = _needed(amounts[r])
+        # the bits of a positive float rise with it: exponent and first digits are its bucket
+        out[r] = _needed(amounts[r], amounts[r].astype(np.float64).view(np.int64))
 
 
 @njit(cache=True, nogil=True)
