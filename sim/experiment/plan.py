@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from sim.observables import OBSERVABLES
 from sim.results.shards import BASE, unit_name
 
-PAYS = 2_560_000
-"""Agents times runs beyond which a larger unit is hardly faster: 256 runs of 10,000 agents."""
+PAYS = 5_120_000
+"""Agents times runs beyond which a larger unit is hardly faster: 512 runs of 10,000 agents."""
 
-MOST = 256
+MOST = 512
 """Most runs of a unit: however small the population, a kill loses no more."""
 
-UNIT_BYTES = 2 * 2**30
+UNIT_BYTES = 4 * 2**30
 """Most memory of one unit in flight, where the machine has it."""
 
 AWAY_BYTES = 512 * 2**20
@@ -75,7 +75,7 @@ def default_block(agents: int, days: int, memory_bytes: int = UNIT_BYTES) -> int
     Examples
     --------
     >>> [default_block(agents, 365) for agents in (1_000, 10_000, 100_000, 1_000_000)]
-    [256, 256, 25, 2]
+    [512, 512, 51, 5]
     """
     per_run = agents * _AGENT_RUN_BYTES + (days + 1) * len(OBSERVABLES) * _CELL_BYTES
     return max(1, min(PAYS // agents, min(memory_bytes, UNIT_BYTES) // per_run, MOST))

@@ -63,7 +63,7 @@ def _fill(counts, each, cells):  # type: ignore[no-untyped-def]
 
 def cells_of(
     order: NDArray[np.int32], offered: NDArray[np.bool_], each: int, table: Int, classes: int, cells: int
-) -> NDArray[np.signedinteger[Any]]:
+) -> NDArray[np.unsignedinteger[Any]]:
     """Return the builder of each cell in the smallest type that holds all, (runs, classes * cells).
 
     Parameters
@@ -80,7 +80,7 @@ def cells_of(
         Query classes, and cells of each.
     """
     runs, models = order.shape
-    found = np.empty((runs, classes * cells), np.min_scalar_type(-offered.shape[1]))
+    found = np.empty((runs, classes * cells), np.min_scalar_type(offered.shape[1]))
     room = np.empty((min(runs, _ROWS), classes, models), np.int64)
     for first in range(0, runs, _ROWS):
         own, active, out = (rows[first : first + _ROWS] for rows in (order, offered, found))

@@ -118,7 +118,7 @@ class UsageState:
     model_owner: NDArray[np.int32]
     user_bills: Int
     asked: Int
-    popularity: NDArray[np.signedinteger[Any]]
+    popularity: NDArray[np.unsignedinteger[Any]]
     model_order: NDArray[np.int32]
     contributor_active: Bool
     builder_active: Bool
@@ -228,7 +228,7 @@ def begin_state(economy: Economy, runs: Int) -> UsageState:
         model_owner=np.zeros((count, users), np.int32),
         user_bills=gwei(users),
         asked=np.zeros((2, count), np.int64),
-        popularity=np.zeros((count, 0), np.min_scalar_type(-builders)),
+        popularity=np.zeros((count, 0), np.min_scalar_type(builders)),
         model_order=np.zeros((count, 0), np.int32),
         contributor_active=active,
         builder_active=np.tile(building, (count, 1)),

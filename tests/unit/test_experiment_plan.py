@@ -59,7 +59,7 @@ class TestPlan:
 
     @pytest.mark.parametrize(
         ("agents", "days", "runs"),
-        [(10, 365, MOST), (20_000, 365, 128), (10_000, 1_461, 256), (10**6, 1_461, 2), (10**7, 10, 1)],
+        [(10, 365, MOST), (20_000, 365, 256), (10_000, 1_461, 512), (10**6, 1_461, 5), (10**7, 10, 1)],
     )
     def test_a_block_by_agents_and_memory(self, agents: int, days: int, runs: int) -> None:
         assert default_block(agents, days) == runs
