@@ -7,6 +7,7 @@ side is those tokens at the opening price.
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -21,6 +22,7 @@ from sim.economy import Economy
 from sim.governed_columns import GovernedColumns
 from sim.initial import fill_accounts
 from sim.journal import Journal
+from sim.participation import participants
 from sim.priors import INFLOW, draw_numbers, governed_draws
 from sim.shares import even_weights, lognormal_weights
 from sim.states.governance import begin_state as begin_governance
@@ -116,6 +118,9 @@ def _holding(economy: Economy, runs: Int) -> HoldingState:
     )
     zeros, holders = np.zeros(len(runs), np.int64), economy.layout.count("holders")
     patience = draws.words(economy.seed, Decision.TRAIT_PATIENCE, runs, 0, "holders", holders)
+    groups = np.array([0, participants(economy, "holders").stop, holders])
+    for first, last in itertools.pairwise(groups):
+        patience[:, first:last].sort(axis=1)
     return HoldingState(
         taste=_every_class(economy, Decision.TRAIT_TASTE, runs),
         haste=_every_class(economy, Decision.TRAIT_HASTE, runs),
@@ -126,8 +131,8 @@ def _holding(economy: Economy, runs: Int) -> HoldingState:
         team_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "team"),
         trader_weights=even_weights(economy, Decision.TRAIT_SHARE, runs, "traders"),
         airdropped=np.zeros((len(runs), holders), np.int64), days_since_receipt=zeros.copy(),
-        patience=np.sort(patience, axis=1), sold_out=zeros.copy(), gopen_supply=zeros.copy(), staking_paid=zeros,
-        emitted=zeros,
+        holder_groups=groups, patience=patience, sold_out=np.zeros((len(runs), 2), np.int64),
+        gopen_supply=zeros.copy(), staking_paid=zeros, emitted=zeros,
     )  # fmt: skip
 
 

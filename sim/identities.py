@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sim import reach
 from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, BUCKET_ROLES, PAYEES, WORLD_ACCOUNTS, Account, Chain
 from sim.kernels import sums as sum_kernels
+from sim.participation import taking_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,11 @@ def check(world: World, economy: Economy) -> None:
         At the first identity that fails.
     """
     is_whole = reach.is_whole(economy, world.day)
-    where = reach.everywhere(world.layout) if is_whole else reach.daily(world.layout, economy.opening)
+    where = (
+        reach.everywhere(world.layout)
+        if is_whole
+        else reach.daily(world.layout, economy.opening, taking_part(economy))
+    )
     agent_totals, least, weighted = _read(world, where)
     _same_as_journal(world, agent_totals)
     _require_none_negative(world, least)
@@ -122,7 +127,8 @@ def _differences(world: World, economy: Economy, agent_totals: Int, *, is_whole:
 
 def _earned(world: World, *, is_whole: bool) -> Int:
     """Return what the distributor owes, to its payees or to anybody, int64 (runs,)."""
-    where = [(0, *stretch) for stretch in reach.stretches(world.layout, ("*",) if is_whole else PAYEES)]
+    classes = ("*",) if is_whole else PAYEES
+    where = [(0, *stretch) for stretch in reach.stretches(world.layout.slice(name) for name in classes)]
     earned, least, weighted = (np.empty((world.count, 1), np.int64) for _ in range(3))
     weights = world.layout.checksum_weights
     sum_kernels.audit(world.earned[None], np.array(where), weights, earned, least, weighted)

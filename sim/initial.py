@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from models.apportion import apportion
 from sim import identities
-from sim.accounts import ACCOUNTS, BUCKET_ROLES
+from sim.accounts import ACCOUNTS, BUCKET_ROLES, STAKERS
 from sim.draws import Decision
 from sim.ledger import at, move
+from sim.participation import participants
 from sim.shares import even_weights
 
 if TYPE_CHECKING:
@@ -97,9 +98,9 @@ def _weights(world: World, economy: Economy, account: str, name: str) -> Int:
     weights = drawn.get(name)
     if weights is None:
         weights = even_weights(economy, Decision.TRAIT_SHARE, world.runs, name)
-    plan = getattr(getattr(economy.scenario.agents, name, None), "plan", None)
-    if account not in BY_PLAN or plan is None:
+    if account not in BY_PLAN or name not in STAKERS:
         return weights
-    taste = holding.taste[:, world.layout.slice(name)]
-    some = np.where(taste < float(plan.participate.value), weights, 0)
+    taking_part = participants(economy, name)
+    some = weights.copy()
+    some[:, taking_part.stop - taking_part.start :] = 0
     return np.where(some.any(axis=1, keepdims=True), some, weights)

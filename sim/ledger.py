@@ -144,7 +144,7 @@ def move_some(world: World, flow: str, source: Place, target: Place, some: Picks
     return per_run
 
 
-def compound(world: World, flow: str, source: Place, target: Place, due: Int) -> Int:
+def compound(world: World, flow: str, source: Place, target: Place, due: Int, columns: Int) -> Int:
     """Divide an amount among all agents by what they hold in `target`, floored, and move the parts there.
 
     It is `models.apportion.apportion_floor` and a `move` of its parts without an array of them between the two.
@@ -155,6 +155,8 @@ def compound(world: World, flow: str, source: Place, target: Place, due: Int) ->
         As in `move`; an account of the world pays agents of every class.
     due
         Gwei to pay, int64 (runs,), 0 or more.
+    columns
+        Where each class can hold something in `target`: first column and the one after the last, int64 (classes, 2).
 
     Returns
     -------
@@ -172,7 +174,7 @@ def compound(world: World, flow: str, source: Place, target: Place, due: Int) ->
         move(world, flow, source, target, parts)
         return kept
     _refuse(world, flow, kernel.survey_runs(due), due)
-    by_class, witnessed = _grow(world, flow, target, due)
+    by_class, witnessed = _grow(world, flow, target, due, columns)
     per_run = by_class.sum(axis=0)
     if per_run.any():
         _apply(world, flow, source, due, per_run, None, -1)
@@ -180,7 +182,7 @@ def compound(world: World, flow: str, source: Place, target: Place, due: Int) ->
     return np.asarray(due - per_run)
 
 
-def _grow(world: World, flow: str, target: Place, due: Int) -> tuple[Int, Int | None]:
+def _grow(world: World, flow: str, target: Place, due: Int, columns: Int) -> tuple[Int, Int | None]:
     """Give agents their parts of what is due; return sums by class and the witness run's parts, None without one."""
     layout, index, row = world.layout, target.account.index, world.journal.witness_row
     by_class, weighted = (
@@ -189,7 +191,7 @@ def _grow(world: World, flow: str, target: Place, due: Int) -> tuple[Int, Int | 
     )
     stakes = world.holdings[index]
     before = None if row is None else stakes[row].copy()
-    if not rewards.compound(due, stakes, layout.checksum_weights, weighted, layout.bounds, by_class):
+    if not rewards.compound(due, stakes, layout.checksum_weights, weighted, columns, by_class):
         raise FlowRefused(f"{flow} on day {world.day}: {target.label} holds less than 0 gwei somewhere")
     world.checksum[:, index] += weighted
     return by_class, None if before is None else stakes[row] - before

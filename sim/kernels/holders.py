@@ -1,8 +1,8 @@
 """Holders' day, in one pass over memory: sales of airdrops, and moves towards a plan.
 
 Rule decided here: the same integers as `sell_airdrops` and `rebalance` of `sim/phases/holders.py`, which are the
-references. Holders stand in the order of their patience, so that those who sold their airdrop are the first of their
-run.
+references. Holders stand in groups, each in the order of its patience, so that those who sold their airdrop are the
+first of their group.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _sell_beside(held, kept, sale, rate):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def sell_airdrops(wallets, airdropped, sales, totals, first, patience, sold_out, limit, rate):  # type: ignore[no-untyped-def]
+def sell_airdrops(wallets, airdropped, sales, totals, bounds, patience, sold_out, limit, rate):  # type: ignore[no-untyped-def]
     """Order the sale of airdropped tokens, all of an agent's at once, and of a part of the rest.
 
     Parameters
@@ -66,31 +66,34 @@ def sell_airdrops(wallets, airdropped, sales, totals, first, patience, sold_out,
         Tokens of airdrops that are not sold yet, int64 (runs, holders); written.
     sales, totals
         What each holder sells, int64 (runs, holders), and the sums of runs, int64 (runs,); written.
-    first
-        Column of the first holder.
+    bounds
+        First holder of each group, and how many holders there are, int64 (groups + 1,); holders are the first columns.
     patience
-        Rising, uint32 (runs, holders).
+        Rising within each group, uint32 (runs, holders).
     sold_out
-        How many sold their airdrop before, int64 (runs,): the first of each run, who have nothing left of it; written.
+        How many sold their airdrop before, int64 (runs, groups): the first of each group, who have nothing left of it;
+        written.
     limit
         Those with less patience have sold by the end of today, uint64 (runs,).
     rate
         Part of the rest that is sold today.
     """
-    count = airdropped.shape[1]
-    for r in range(sold_out.size):
-        held, kept, sale = wallets[r, first : first + count], airdropped[r], sales[r]
-        before = now = sold_out[r]
-        while now < count and np.uint64(patience[r, now]) < limit[r]:
-            now += 1
-        totals[r] = _sell_rest(held[:before], sale[:before], rate)
-        totals[r] += _sell_beside(held[now:], kept[now:], sale[now:], rate)
-        for a in range(before, now):
-            dropped = min(kept[a], held[a])
-            rest = held[a] - dropped
-            kept[a], sale[a] = 0, dropped + min(_part(rest, rate), rest)
-            totals[r] += sale[a]
-        sold_out[r] = now
+    for r in range(totals.size):
+        held, kept, sale, total = wallets[r], airdropped[r], sales[r], _NONE
+        for k in range(bounds.size - 1):
+            first, last = bounds[k], bounds[k + 1]
+            before = now = first + sold_out[r, k]
+            while now < last and np.uint64(patience[r, now]) < limit[r]:
+                now += 1
+            total += _sell_rest(held[first:before], sale[first:before], rate)
+            total += _sell_beside(held[now:last], kept[now:last], sale[now:last], rate)
+            for a in range(before, now):
+                dropped = min(kept[a], held[a])
+                rest = held[a] - dropped
+                kept[a], sale[a] = 0, dropped + min(_part(rest, rate), rest)
+                total += sale[a]
+            sold_out[r, k] = now - first
+        totals[r] = total
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -100,14 +103,14 @@ def _gap(gap, wanted, parts, dust):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _plan(l1, l2, stake, wrapped, takes, plan, sends_home, dust, moves):  # type: ignore[no-untyped-def]
+def _plan(l1, l2, stake, wrapped, plan, sends_home, dust, moves):  # type: ignore[no-untyped-def]
     """Fill the moves of a tile of agents."""
     stake_share, wrap_share = plan
-    for i in range(takes.shape[0]):
+    for i in range(l1.size):
         on_l1, on_l2, staked, gopen = l1[i], l2[i], stake[i], wrapped[i]
         total = on_l1 + on_l2 + staked + gopen
-        want_stake = _part(total, stake_share if takes[i] else 0.0)
-        want_wrap = _part(total, wrap_share if takes[i] else 0.0)
+        want_stake = _part(total, stake_share)
+        want_wrap = _part(total, wrap_share)
         lack_stake = _gap(want_stake - staked, want_stake, np.int64(10), dust)
         lack_wrap = _gap(want_wrap - gopen, want_wrap, np.int64(10), dust)
         to_stake = min(lack_stake, on_l2)
@@ -126,7 +129,6 @@ def follow_plans(  # type: ignore[no-untyped-def]
     l2,
     stake,
     wrapped,
-    takes_part,
     places,
     plans,
     sends_home,
@@ -141,14 +143,12 @@ def follow_plans(  # type: ignore[no-untyped-def]
     ----------
     l1, l2, stake, wrapped
         What agents hold, int64 (runs, all agents).
-    takes_part
-        Who takes part in stake and GOPEN, bool (runs, all agents).
     places
-        Of each class: columns of the first agent whose day it is and of the one after the last, int64 (classes, 2).
+        Of each group: columns of the first agent whose day it is and of the one after the last, int64 (groups, 2).
     plans
-        Of each class: wanted shares of stake and of GOPEN of those who take part, float64 (classes, 2).
+        Of each group: wanted shares of stake and of GOPEN, float64 (groups, 2).
     sends_home
-        Whether what nobody wants on L2 is withdrawn, bool (classes,).
+        Whether what nobody wants on L2 is withdrawn, bool (groups,).
     dust
         Gaps up to here move nothing.
     where, amounts
@@ -165,8 +165,7 @@ def follow_plans(  # type: ignore[no-untyped-def]
                 last = min(first + TILE, places[c, 1])
                 own = slice(first, last)
                 _plan(
-                    l1[r, own], l2[r, own], stake[r, own], wrapped[r, own], takes_part[r, own],
-                    plans[c], sends_home[c], dust, moves,
+                    l1[r, own], l2[r, own], stake[r, own], wrapped[r, own], plans[c], sends_home[c], dust, moves
                 )  # fmt: skip
                 for kind in range(6):
                     counts[kind] = pick_row(

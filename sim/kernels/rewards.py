@@ -19,13 +19,13 @@ _TILE = 8 * BLOCK
 
 
 @njit(cache=True, nogil=True)
-def _survey(stake, bounds, bits):  # type: ignore[no-untyped-def]
+def _survey(stake, columns, bits):  # type: ignore[no-untyped-def]
     """Write all bits of each tile's stakes; returns the sum of the run's stakes, or -1 if one is below 0."""
     whole = signs = np.int64(0)
     tile = 0
-    for c in range(bounds.size - 1):
-        for first in range(bounds[c], bounds[c + 1], _TILE):
-            part, some = stake[first : min(first + _TILE, bounds[c + 1])], np.int64(0)
+    for c in range(columns.shape[0]):
+        for first in range(columns[c, 0], columns[c, 1], _TILE):
+            part, some = stake[first : min(first + _TILE, columns[c, 1])], np.int64(0)
             for a in range(part.size):
                 whole += part[a]
                 some |= part[a]
@@ -51,7 +51,7 @@ def _grow(stakes, weights, times, rest, whole):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def compound(due, stakes, weights, weighted, bounds, by_class):  # type: ignore[no-untyped-def]
+def compound(due, stakes, weights, weighted, columns, by_class):  # type: ignore[no-untyped-def]
     """Divide what is due among stakes by floors, and add every part to its stake.
 
     Parameters
@@ -64,8 +64,8 @@ def compound(due, stakes, weights, weighted, bounds, by_class):  # type: ignore[
         int64 (agents,).
     weighted
         Weighted sums of stakes modulo 2^64, int64 (runs,), changed.
-    bounds
-        First column of each class, and the number of columns, int64 (classes + 1,).
+    columns
+        Where each class can have a stake: first column and the one after the last, int64 (classes, 2).
     by_class
         What each class was given, int64 (classes, runs), zeros, written.
 
@@ -74,18 +74,18 @@ def compound(due, stakes, weights, weighted, bounds, by_class):  # type: ignore[
     bool
         Whether no stake was below 0; what follows the first such run is left as it was.
     """
-    bits = np.empty(stakes.shape[1] // _TILE + bounds.size, np.int64)  # tiles, and one begun in each class
+    bits = np.empty(stakes.shape[1] // _TILE + len(columns), np.int64)  # tiles, and one begun in each class
     for r in range(due.size):
         stake = stakes[r]
-        whole = _survey(stake, bounds, bits)
+        whole = _survey(stake, columns, bits)
         if whole < 0:
             return False
         if whole == 0 or due[r] == 0:
             continue
         times, rest, tile = due[r] // whole, due[r] % whole, 0
-        for c in range(bounds.size - 1):
-            for first in range(bounds[c], bounds[c + 1], _TILE):
-                own = slice(first, min(first + _TILE, bounds[c + 1]))
+        for c in range(columns.shape[0]):
+            for first in range(columns[c, 0], columns[c, 1], _TILE):
+                own = slice(first, min(first + _TILE, columns[c, 1]))
                 if bits[tile]:
                     given, moved = _grow(stake[own], weights[own], times, rest, whole)
                     by_class[c, r] += given

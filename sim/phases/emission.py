@@ -66,7 +66,8 @@ def _airdrops(world: World, economy: Economy) -> None:
         world.holding.airdropped = world.holding.airdropped + _distribute(
             world, dropped, world.holding.airdrop_weights
         )
-        world.holding.days_since_receipt[:] = world.holding.sold_out[:] = 0
+        world.holding.days_since_receipt[:] = 0
+        world.holding.sold_out[:] = 0
 
 
 def _distribute(world: World, amount: int, weights: Int) -> Int:

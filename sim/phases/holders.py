@@ -20,6 +20,7 @@ from sim import draws, gas
 from sim.accounts import STAKERS
 from sim.kernels import holders as kernels
 from sim.ledger import at, move_some
+from sim.participation import opened_on_l2, participants
 from sim.picks import Picks
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _sell_holders(world: World, economy: Economy) -> None:
         holding.airdropped,
         world.market.holder_sales,
         world.market.holders_sell,
-        world.layout.slice("holders").start,
+        holding.holder_groups,
         holding.patience,
         holding.sold_out,
         draws.below(1.0 - survival(holding.days_since_receipt + 1, *curve)),
@@ -189,13 +190,13 @@ def whose_day(day: int, every: int, columns: slice) -> tuple[int, int]:
 
 def _planned(world: World, economy: Economy) -> list[Picks]:
     """Return who stakes, unstakes, wraps, unwraps, deposits and withdraws how much today."""
-    places, plans, acting = [], [], 0
-    for name in STAKERS:
-        plan, columns = getattr(economy.scenario.agents, name).plan, world.layout.slice(name)
-        first, last = whose_day(world.day, plan.every.value.days, columns)
-        acting += last - first
-        places.append((first, last))
-        plans.append([float(share.value) for share in (plan.stake, plan.wrap)])
+    places, plans, sends_home = [], [], []
+    for name, columns, wanted in _groups(economy):
+        every = getattr(economy.scenario.agents, name).plan.every.value.days
+        places.append(whose_day(world.day, every, columns))
+        plans.append(wanted)
+        sends_home.append(name not in SELLERS_ON_ARRIVAL)
+    acting = sum(last - first for first, last in places)
     where, amounts = (np.empty((6, world.count * acting), np.int64) for _ in range(2))
     counts = np.empty(6, np.int64)
     kernels.follow_plans(
@@ -203,10 +204,9 @@ def _planned(world: World, economy: Economy) -> list[Picks]:
         world.agent_balance("wallet.l2"),
         world.agent_balance("stake"),
         world.agent_balance("wrapped"),
-        _takes_part(world, economy),
         np.array(places),
         np.array(plans),
-        np.array([name not in SELLERS_ON_ARRIVAL for name in STAKERS]),
+        np.array(sends_home),
         DUST,
         where,
         amounts,
@@ -215,16 +215,19 @@ def _planned(world: World, economy: Economy) -> list[Picks]:
     return [Picks(where[kind, :count], amounts[kind, :count]) for kind, count in enumerate(counts)]
 
 
-def _takes_part(world: World, economy: Economy) -> NDArray[np.bool_]:
-    """Return whose plan is for stake and GOPEN, bool (runs, agents): one byte each to read every day, not eight."""
-    holding = world.holding
-    if holding.takes_part is None:
-        holding.takes_part = np.zeros(holding.taste.shape, bool)
-        for name in STAKERS:
-            own = np.s_[:, world.layout.slice(name)]
-            part = float(getattr(economy.scenario.agents, name).plan.participate.value)
-            holding.takes_part[own] = holding.taste[own] < part
-    return holding.takes_part
+def _groups(economy: Economy) -> list[tuple[str, slice, tuple[float, float]]]:
+    """Return whom a plan moves: class, columns, and wanted shares of stake and GOPEN.
+
+    Those who do not take part want none, and have none unless the opening table gave it to them.
+    """
+    groups = []
+    for name in STAKERS:
+        plan, taking_part = getattr(economy.scenario.agents, name).plan, participants(economy, name)
+        groups.append((name, taking_part, (float(plan.stake.value), float(plan.wrap.value))))
+        if name in opened_on_l2(economy.opening):
+            others = slice(taking_part.stop, economy.layout.slice(name).stop)
+            groups.append((name, others, (0.0, 0.0)))
+    return groups
 
 
 def _part(total: Int, share: Float) -> Int:
@@ -245,25 +248,13 @@ def _excess(have: Int, want: Int) -> Int:
 
 def _unbond(world: World, economy: Economy, some: Picks) -> None:
     """Start unbonding; how long it takes is the lock class of the agent, by its taste, and the delay in force."""
-    run, column = np.divmod(some.where, world.layout.agents)
-    taste = world.holding.taste.reshape(-1)[some.where]
-    is_long = taste < _long_part(economy)[world.layout.class_of[column]]
+    run, taste = some.where // world.layout.agents, world.holding.taste.reshape(-1)[some.where]
+    is_long = taste < float(economy.scenario.staking.long_share.value)
     long, flexible = (_unbonding_days(world, lock)[run] for lock in ("long", "flexible"))
     due = world.day + np.where(is_long, long, flexible)
     for day in np.flatnonzero(np.bincount(due)).tolist():
         own = due == day
         world.holding.unbonding.add(day, Picks(some.where[own], some.amounts[own]))
-
-
-def _long_part(economy: Economy) -> Float:
-    """Return the taste below which an agent's stake is locked for long, (classes,)."""
-    share, agents = float(economy.scenario.staking.long_share.value), economy.scenario.agents
-    return np.array(
-        [
-            share * float(getattr(agents, name).plan.participate.value) if name in STAKERS else 0.0
-            for name, _ in economy.layout.counts
-        ]
-    )
 
 
 def _unbonding_days(world: World, lock: str) -> Int:

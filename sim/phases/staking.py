@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sim import reach
 from sim.ledger import at, compound, move_some
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ def advance(world: World, economy: Economy) -> None:
     """Pay rewards into stake (flow S2) and release unbonded stake (flow S1)."""
     pot = world.world_balance("staking_rewards")
     due = pot // economy.scenario.staking.payout_over.value.days
-    kept = compound(world, "S2", at("staking_rewards"), at("stake", "*"), due)
+    where = reach.by_class(economy, "stake")
+    kept = compound(world, "S2", at("staking_rewards"), at("stake", "*"), due, where)
     move_some(
         world, "S1", at("unbonding", "*"), at("wallet.l2", "*"), world.holding.unbonding.take(world.day)
     )

@@ -167,7 +167,7 @@ class HoldingState:
     Parameters
     ----------
     taste
-        Uniform trait per agent that orders inclinations to stake and wrap, float64 (runs, agents).
+        Uniform trait per agent: below the share of long locks its stake is locked for long, float64 (runs, agents).
     haste
         Uniform trait per agent: below the fast exits' share it takes them, float64 (runs, agents).
     hedged
@@ -180,15 +180,16 @@ class HoldingState:
         Of each holder's L1 tokens those of airdrops that are not sold yet, gwei, int64 (runs, holders).
     days_since_receipt
         Days since the last airdrop (or the start), int64 (runs,).
+    holder_groups
+        First holder of those who take part in stake and GOPEN and of the others, and how many holders there are, int64
+        (3,).
     patience, sold_out
-        Uniform trait by which holders are numbered, rising, uint32 (runs, holders): the less, the sooner they sell an
-        airdrop; and how many have sold the last one, int64 (runs,): the first of each run.
+        Uniform trait by which the holders of each group are numbered, rising, uint32 (runs, holders): the less, the
+        sooner they sell an airdrop; and how many have sold the last one, int64 (runs, 2): the first of each group.
     gopen_supply
         GOPEN outstanding, int64 (runs,), kept from wraps and unwraps: the independent side of identity 4.
     unbonding
         Stake on its way out, by day of release.
-    takes_part
-        Whether an agent's plan is for stake and GOPEN, by its taste, bool (runs, agents), once it was needed.
     decile
         Tenth of the holders to which each belongs by `baseline_holding`, uint8 (runs, holders), once it was needed.
     staking_paid, emitted
@@ -205,11 +206,11 @@ class HoldingState:
     trader_weights: Int
     airdropped: Int
     days_since_receipt: Int
+    holder_groups: Int
     patience: NDArray[np.uint32]
     sold_out: Int
     gopen_supply: Int
     staking_paid: Int
     emitted: Int
     unbonding: DueQueue = field(default_factory=DueQueue)
-    takes_part: NDArray[np.bool_] | None = None
     decile: NDArray[np.uint8] | None = None

@@ -170,10 +170,13 @@ def test_compounding_adds_the_floors(seed, largest, most):
     income, weights = draw.integers(0, CAP, (runs, agents)), draw.integers(1, 2**63 - 1, agents) | 1
     owed = sparse(draw, (runs, agents), largest)
     bounds = np.unique(np.r_[0, draw.integers(0, agents + 1, 3), agents])
+    columns = np.stack((bounds[:-1], draw.integers(bounds[:-1], bounds[1:], endpoint=True)), axis=1)
+    for (_, last), stop in zip(columns, bounds[1:], strict=True):
+        stakes[:, last:stop] = 0
     weighted, by_class = draw.integers(0, CAP, runs), np.zeros((bounds.size - 1, runs), np.int64)
     parts, _ = apportion_floor(due, stakes)
     grown, earned, sums_ = stakes.copy(), income.copy(), weighted.copy()
-    assert rewards.compound(due, grown, weights, sums_, bounds, by_class)
+    assert rewards.compound(due, grown, weights, sums_, columns, by_class)
     assert (grown == stakes + parts).all()
     principal = stakes - owed
     for _ in range(2):
@@ -186,7 +189,7 @@ def test_compounding_adds_the_floors(seed, largest, most):
 
 def test_a_stake_below_nothing_is_refused():
     stakes = np.array([[3, 4], [5, -1]])
-    arguments = (np.ones(2, np.int64), np.zeros(2, np.int64), np.array([0, 2]))
+    arguments = (np.ones(2, np.int64), np.zeros(2, np.int64), np.array([[0, 2]]))
     assert not rewards.compound(np.array([9, 9]), stakes, *arguments, np.zeros((1, 2), np.int64))
 
 

@@ -109,9 +109,9 @@ def lose_growth(monkeypatch, leg):
     """Lose what agents are given by what they hold, which no amount per agent stands for."""
     grow, (flow, _, _) = ledger._grow, leg
 
-    def lossy(world, id_, place, due):
+    def lossy(world, id_, place, *rest):
         held = world.holdings[place.account.index].copy()
-        given = grow(world, id_, place, due)
+        given = grow(world, id_, place, *rest)
         if id_ == flow:
             world.holdings[place.account.index] = held
         return given

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sim.picks import Picks
+from sim.scenario.opening import Opening, OpeningRow
 
 sys.path.insert(0, str(Path(__file__).parent))
 import small_world as small
@@ -97,13 +99,12 @@ class TestSales:
 
 
 class TestPlan:
-    """Team: 40 % staked, 20 % wrapped, half take part, every 30 days; the phase of a team of one is day 0 mod 30."""
+    """Team: 40 % staked, 20 % wrapped, every 30 days; a team of one takes part, on day 0 mod 30."""
 
     TEAM_DAY = 60
 
-    def planned(self, taste=0.1, day=TEAM_DAY, economy=ECONOMY, **held):
+    def planned(self, day=TEAM_DAY, economy=ECONOMY, **held):
         world = small.stand(economy, day)
-        world.holding.taste[:, world.layout.slice("team")] = taste
         for name, amount in held.items():
             small.give(world, name.replace("_", "."), amount, "team")
         small.run_phase_of(world, economy, "holders")
@@ -133,7 +134,13 @@ class TestPlan:
         assert self.orders_of(world, "deposit_orders") == 60_000 * GWEI
 
     def test_who_does_not_take_part_leaves(self):
-        world = self.planned(taste=0.51, stake=50_000 * GWEI, wrapped=30_000 * GWEI)
+        """Who does not has something there if the opening table gave it."""
+        nobody = small.economy("agents.team.plan.participate=0 %", days=500)
+        world = small.stand(nobody, self.TEAM_DAY)
+        for name, amount in (("stake", 50_000 * GWEI), ("wrapped", 30_000 * GWEI)):
+            small.give(world, name, amount, "team")
+        opening = Opening((OpeningRow("stake", "team", 50_000 * GWEI),))
+        small.run_phase_of(world, replace(nobody, opening=opening), "holders")
         assert self.of_team(world, "stake") == 0
         assert self.of_team(world, "unbonding") == 50_000 * GWEI
         assert self.of_team(world, "wrapped") == 0
@@ -158,14 +165,13 @@ class TestPlan:
 
     def test_each_agent_once_in_a_cycle(self):
         """Holders look every 14 days, each on a day of their own."""
-        world = small.stand(ECONOMY, 28)
-        columns = world.layout.slice("holders")
-        world.holding.taste[:, columns] = 0.1
+        economy = small.economy("agents.holders.plan.participate=100 %", days=500)
+        world = small.stand(economy, 28)
         small.give(world, "wallet.l2", 100_000 * GWEI, "holders")
         acted = []
         for day in range(28, 42):
             before = world.agent_balance("stake", "holders")[0] > 0
-            small.run_phase_of(small.turn(world, day), ECONOMY, "holders")
+            small.run_phase_of(small.turn(world, day), economy, "holders")
             acted.append(int(((world.agent_balance("stake", "holders")[0] > 0) & ~before).sum()))
         assert sum(acted) == world.layout.count("holders")
         assert max(acted) - min(acted) <= 1

@@ -94,9 +94,9 @@ def test_released_stake_is_free_on_its_day_and_not_before(world):
     assert not world.agent_balance("unbonding").any()
 
 
-@pytest.mark.parametrize(("taste", "days"), [(0.19, 365), (0.21, 7)])
+@pytest.mark.parametrize(("taste", "days"), [(0.39, 365), (0.41, 7)])
 def test_the_lock_class_sets_the_delay(taste, days):
-    """Half of the team takes part and 40 % of those lock long: a taste below 0.2 waits a year, above it a week."""
+    """40 % lock long: a taste below 0.4 waits a year, above it a week."""
     world = small.stand(ECONOMY, 30)
     world.holding.taste[:, world.layout.slice("team")] = taste
     # somebody who wants 40 % staked holds everything in stake
@@ -111,7 +111,7 @@ def test_the_lock_class_sets_the_delay(taste, days):
 
 def test_a_vote_may_have_changed_the_delay_in_one_run():
     world = small.stand(ECONOMY, 30)
-    world.holding.taste[:, world.layout.slice("team")] = 0.3
+    world.holding.taste[:, world.layout.slice("team")] = 0.5
     world.governed.write("staking.locks.flexible", (20 * 86_400,), np.array([False, True, False]))
     stakes(world, team=100_000 * GWEI)
     small.run_phase_of(world, ECONOMY, "holders")

@@ -15,6 +15,7 @@ from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, AGENT_CLASSES, INSTITUTIONS, 
 from sim.clock import advance_day
 from sim.flows import FLOWS, classes_of
 from sim.identities import IdentityBroken
+from sim.participation import taking_part
 from sim.picks import Picks
 from sim.scenario.opening import Opening, OpeningRow
 from sim.world import Layout
@@ -69,9 +70,46 @@ class TestWhere:
     def test_no_column_is_read_twice_and_narrow_gaps_are_read_too(self):
         world = SimpleNamespace(layout=Layout.of({"holders": 300, "users": reach.GAP - 1, "builders": 300}))
         assert len(small.seats(world, "stake")) == len(set(small.seats(world, "stake")))
-        assert reach.stretches(world.layout, ("builders", "holders")) == [(0, 599 + reach.GAP)]
-        assert reach.stretches(LARGE, ("team", "holders")) == [(0, 1000), (6000, 7000)]
-        assert reach.stretches(LARGE, PAYEES) == [(2000, 4000)]
+        for layout, names, wanted in (
+            (world.layout, ("builders", "holders"), [(0, 599 + reach.GAP)]),
+            (LARGE, ("team", "holders"), [(0, 1000), (6000, 7000)]),
+            (LARGE, PAYEES, [(2000, 4000)]),
+        ):
+            assert reach.stretches(layout.slice(name) for name in names) == wanted
+        assert reach.stretches([slice(5, 5), slice(900, 901)]) == [(900, 901)]
+
+    def test_who_takes_no_part_has_nothing_that_only_a_plan_brings(self):
+        parts = (("holders", 300), ("contributors", 200))
+        read = reach.daily(LARGE, None, parts).tolist()
+        ends = {
+            account: [(first, last) for k, first, last in read if k == ACCOUNTS[account].index]
+            for account in ("wallet.l1", "wallet.l2", "stake", "transit_deposit", "transit_withdraw")
+        }
+        assert ends["wallet.l1"] == [(0, LARGE.agents)]
+        assert ends["wallet.l2"] == [(0, 300), (1000, LARGE.agents)]
+        assert ends["stake"] == [(0, 300), (2000, 2200), (3000, 4000), (5000, 7000), (8000, 9000)]
+        assert ends["transit_deposit"] == [(0, 300), (1000, 2200), (3000, LARGE.agents)]
+        assert ends["transit_withdraw"] == [(0, 300), (2000, 7000), (8000, 9000)]
+
+    def test_a_class_that_opens_with_something_on_l2_is_read_whole(self):
+        opening = Opening((OpeningRow("wallet.l2", "holders", 5),))
+        read = reach.daily(LARGE, opening, (("holders", 300),)).tolist()
+        assert [ACCOUNTS["transit_withdraw"].index, 0, 1000] in read
+        assert [ACCOUNTS["stake"].index, 0, 1000] in read
+
+    def test_in_a_world_that_lives_nobody_has_anything_elsewhere(self):
+        economy = small.economy(*small.BUSY, agents=1_500, days=45)
+        world = small.world_after(economy, 44)
+        outside = np.ones((len(AGENT_ACCOUNTS), world.layout.agents), bool)
+        for account, first, last in reach.daily(economy.layout, None, taking_part(economy)):
+            outside[account, first:last] = False
+        assert outside.mean() > 0.4
+        assert not world.holdings.swapaxes(1, 2)[outside].any()
+        staked = world.agent_balance("stake").copy()
+        for first, last in reach.by_class(economy, "stake"):
+            staked[:, first:last] = 0
+        assert world.agent_balance("stake").any()
+        assert not staked.any()
 
     def test_who_has_something_when_the_world_opens_is_read_as_well(self):
         opening = Opening((OpeningRow("wrapped", "delegates", 5), OpeningRow("venue", "", 7)))
@@ -87,7 +125,7 @@ class TestWhere:
 
 
 class TestOutside:
-    @pytest.mark.parametrize("name", ["prepaid", "bond", "wrapped", "transit_withdraw"])
+    @pytest.mark.parametrize("name", ["prepaid", "bond", "stake", "wrapped", "transit_withdraw"])
     @pytest.mark.parametrize("amount", [1, -1])
     def test_money_out_of_nothing_is_found_when_the_epoch_ends(self, snapshots, monkeypatch, name, amount):
         world = snapshots.at_end_of(LAST - 1)
@@ -110,16 +148,6 @@ class TestOutside:
             f"identity journal (balance = sum of its flows) broken on day {LAST}, run {RUN}: "
             f"account {name} is off by -1 gwei"
         )
-
-    def test_what_the_ledger_pays_there_is_found_the_same_day(self, snapshots, monkeypatch):
-        """A stake out of nothing earns rewards, which the books count."""
-
-        def fault(world):
-            small.put(world, "stake", ROW, 10**15, agent=outside(world, "stake"))
-
-        small.plant(monkeypatch, LAST, fault, before="staking")
-        text = stopped(snapshots.at_end_of(LAST - 1), LAST)
-        assert f"broken on day {LAST}, run {RUN}: account stake is off by -" in text
 
     def test_what_the_ledger_moves_there_is_found_the_same_day(self, snapshots, monkeypatch):
         def fault(world):
