@@ -58,6 +58,9 @@ class Economy:
         Capacity and latency of the serving fleet.
     gas_fees
         Action -> fee of one on L2, gwei.
+    taking_part
+        How many of each class that can stake take part, pairs (class, agents); the first of the class
+        (`sim/participation.py`).
     opening
         What the accounts hold where the run starts after the token, else None.
     """
@@ -76,6 +79,7 @@ class Economy:
     days_to_cliff: Int
     fleet: Fleet
     gas_fees: dict[str, int]
+    taking_part: tuple[tuple[str, int], ...]
     opening: Opening | None = None
 
     @property

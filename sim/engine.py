@@ -25,6 +25,7 @@ from sim.begin import begin_world
 from sim.clock import Hooks, run_days
 from sim.economy import Economy
 from sim.fleet import fleet_of
+from sim.participation import taking_part
 from sim.priors import worlds_of
 from sim.scenario.opening import read_opening
 from sim.schedules import schedules_of
@@ -76,7 +77,7 @@ def build_economy(scenario: Scenario, agents: int | None = None, days: int | Non
         scenario=scenario, layout=Layout.of(counts), days=last, schedules=schedules, roles=roles,
         vested=vested, vested_before=before, unvested_after=unvested, month_of_day=month, day_of_month=in_month,
         epoch_end=epoch_end, days_to_cliff=_days_to_cliff(scenario, schedules, roles, last), fleet=fleet_of(scenario),
-        gas_fees=gas.fees_of(scenario),
+        gas_fees=gas.fees_of(scenario), taking_part=taking_part(scenario, counts),
         opening=read_opening(scenario.initial, scenario.token, scenario.start) if scenario.initial else None,
     )  # fmt: skip
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from sim import reach
 from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, BUCKET_ROLES, PAYEES, WORLD_ACCOUNTS, Account, Chain
 from sim.kernels import sums as sum_kernels
-from sim.participation import taking_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +75,7 @@ def check(world: World, economy: Economy) -> None:
     where = (
         reach.everywhere(world.layout)
         if is_whole
-        else reach.daily(world.layout, economy.opening, taking_part(economy))
+        else reach.daily(world.layout, economy.opening, economy.taking_part)
     )
     agent_totals, least, weighted = _read(world, where)
     _same_as_journal(world, agent_totals)

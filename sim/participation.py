@@ -12,25 +12,27 @@ from typing import TYPE_CHECKING
 from sim.accounts import STAKERS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sim.economy import Economy
     from sim.scenario.opening import Opening
+    from sim.scenario.schema import Scenario
     from sim.world import Columns
 
 ON_L2 = ("wallet.l2", "stake", "unbonding", "wrapped")
 """Accounts out of which those go home who do not take part."""
 
 
-def taking_part(economy: Economy) -> tuple[tuple[str, int], ...]:
-    """Return how many of each class that can stake take part, as pairs (class, agents)."""
-    agents, counts = economy.scenario.agents, dict(economy.layout.counts)
-    shares = ((name, Fraction(getattr(agents, name).plan.participate.value)) for name in STAKERS)
+def taking_part(scenario: Scenario, counts: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Return how many of each class that can stake take part, as pairs (class, agents), given all agents by class."""
+    shares = ((name, Fraction(getattr(scenario.agents, name).plan.participate.value)) for name in STAKERS)
     return tuple((name, -(-share.numerator * counts[name] // share.denominator)) for name, share in shares)
 
 
 def participants(economy: Economy, agent_class: str) -> Columns:
     """Return the columns of those of a class who take part; the rest of the class follows them."""
     first = economy.layout.slice(agent_class).start
-    return slice(first, first + dict(taking_part(economy)).get(agent_class, 0))
+    return slice(first, first + dict(economy.taking_part).get(agent_class, 0))
 
 
 def opened_on_l2(opening: Opening | None) -> frozenset[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sim.accounts import AGENT_ACCOUNTS
 from sim.flows import classes_of
-from sim.participation import opened_on_l2, taking_part
+from sim.participation import opened_on_l2
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -59,7 +59,7 @@ def daily(layout: Layout, opening: Opening | None, parts: tuple[tuple[str, int],
     opening
         What accounts held when the world opened, or None.
     parts
-        How many of each class that can stake take part (`sim.participation.taking_part`); of classes that are not
+        How many of each class that can stake take part (`Economy.taking_part`); of classes that are not
         listed everybody may hold something.
 
     Returns
@@ -79,12 +79,18 @@ def daily(layout: Layout, opening: Opening | None, parts: tuple[tuple[str, int],
     return np.array(found, np.int64)
 
 
-def by_class(economy: Economy, account: str) -> Int:
-    """Return where each class can hold an account: first column and the one after the last, int64 (classes, 2)."""
-    layout, classes = economy.layout, classes_of(account) | opened_on_l2(economy.opening)
-    parts = {n: c for n, c in taking_part(economy) if n not in opened_on_l2(economy.opening)}
+@cache
+def by_class(
+    layout: Layout, opening: Opening | None, parts: tuple[tuple[str, int], ...], account: str
+) -> Int:
+    """Return where each class can hold an account: first column and the one after the last, int64 (classes, 2).
+
+    Arguments are those of `daily`, and the account.
+    """
+    opened = opened_on_l2(opening)
+    classes, known = classes_of(account) | opened, {n: count for n, count in parts if n not in opened}
     own = [
-        _columns(layout, account, name, parts.get(name) if name in classes else 0)
+        _columns(layout, account, name, known.get(name)) if name in classes else slice(0, 0)
         for name, _ in layout.counts
     ]
     return np.array([(columns.start, columns.stop) for columns in own], np.int64)

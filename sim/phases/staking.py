@@ -20,7 +20,7 @@ def advance(world: World, economy: Economy) -> None:
     """Pay rewards into stake (flow S2) and release unbonded stake (flow S1)."""
     pot = world.world_balance("staking_rewards")
     due = pot // economy.scenario.staking.payout_over.value.days
-    where = reach.by_class(economy, "stake")
+    where = reach.by_class(economy.layout, economy.opening, economy.taking_part, "stake")
     kept = compound(world, "S2", at("staking_rewards"), at("stake", "*"), due, where)
     move_some(
         world, "S1", at("unbonding", "*"), at("wallet.l2", "*"), world.holding.unbonding.take(world.day)

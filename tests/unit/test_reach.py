@@ -15,7 +15,6 @@ from sim.accounts import ACCOUNTS, AGENT_ACCOUNTS, AGENT_CLASSES, INSTITUTIONS, 
 from sim.clock import advance_day
 from sim.flows import FLOWS, classes_of
 from sim.identities import IdentityBroken
-from sim.participation import taking_part
 from sim.picks import Picks
 from sim.scenario.opening import Opening, OpeningRow
 from sim.world import Layout
@@ -101,12 +100,12 @@ class TestWhere:
         economy = small.economy(*small.BUSY, agents=1_500, days=45)
         world = small.world_after(economy, 44)
         outside = np.ones((len(AGENT_ACCOUNTS), world.layout.agents), bool)
-        for account, first, last in reach.daily(economy.layout, None, taking_part(economy)):
+        for account, first, last in reach.daily(economy.layout, None, economy.taking_part):
             outside[account, first:last] = False
         assert outside.mean() > 0.4
         assert not world.holdings.swapaxes(1, 2)[outside].any()
         staked = world.agent_balance("stake").copy()
-        for first, last in reach.by_class(economy, "stake"):
+        for first, last in reach.by_class(economy.layout, None, economy.taking_part, "stake"):
             staked[:, first:last] = 0
         assert world.agent_balance("stake").any()
         assert not staked.any()
