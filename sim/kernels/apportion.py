@@ -215,12 +215,19 @@ def apportion_floor(total: Int | int, weights: Int) -> tuple[Int, Int]:
 
 @njit(cache=True, nogil=True)
 def _divide_some(total, whole, run, weights, parts):  # type: ignore[no-untyped-def]
-    for i in range(run.shape[0]):
-        r, weight = run[i], weights[i]
-        times, rest = total[r] // whole[r], total[r] % whole[r]
-        if weight < 0 or total[r] < 0 or min(rest, weight) >= _EXACT:
+    end, i = run.size, 0
+    while i < end:
+        r = run[i]
+        under, times, rest = whole[r], total[r] // whole[r], total[r] % whole[r]
+        ratio, is_close = np.float64(rest) / np.float64(under), rest < _EXACT
+        if total[r] < 0:
             return False
-        parts[i], _ = _floor(weight, times, rest, np.float64(rest) / np.float64(whole[r]), whole[r])
+        while i < end and run[i] == r:  # division is slow, and payees of a run follow each other
+            weight = weights[i]
+            if weight < 0 or not (is_close or weight < _EXACT):
+                return False
+            parts[i], _ = _floor(weight, times, rest, ratio, under)
+            i += 1
     return True
 
 

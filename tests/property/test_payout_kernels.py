@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from models.apportion import apportion as divide
 from models.attribution import class_parts, mixed_weights
+from models.exact import mul_div
 from models.operators import days_in_a_row, margin
 from sim import payouts
 from sim.accounts import PAYEES
 from sim.kernels import margins, shares
-from sim.kernels.apportion import apportion
+from sim.kernels.apportion import apportion, floors_of_some
 from sim.kernels.ranks import ranked
 from tests.property.kernel_arrays import CAP, LAYOUT, RUNS, generators, gwei
 
@@ -48,6 +49,17 @@ class TestShares:
         assert (mixed == np.where(some[:, None], wanted, -1)).all(), (
             "runs without a weight are left as they are"
         )
+
+    @given(generators(), st.booleans())
+    def test_floors_of_few_payees(self, drawn, in_order):
+        """Quotients that no estimate is good enough for are left to the exact formula."""
+        generator, most = drawn
+        run, total = generator.integers(0, len(RUNS), 40), gwei(generator, most, len(RUNS))
+        run = np.sort(run) if in_order else run
+        weights = gwei(generator, CAP // 100 if most > 10**13 else 10**9, 40)
+        whole = np.maximum(np.bincount(run, weights, len(RUNS)).astype(np.int64) * 2, 1)
+        wanted, _ = mul_div(total[run], weights, whole[run])
+        assert (floors_of_some(total, whole, run, weights) == wanted).all()
 
     @given(generators(), st.sampled_from(PAYEES))
     def test_what_is_paid_out_is_divided_and_credited(self, drawn, name):
