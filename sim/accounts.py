@@ -126,5 +126,7 @@ STAKERS = ("holders", "contributors", "builders", "investors", "team", "traders"
 
 PAYEES = ("contributors", "builders")
 """Classes that the distributor pays, and whose unclaimed payouts it holds."""
+EARNERS = ("operators", *PAYEES)
+"""Classes that are paid on L2, and come to L1 in order to sell."""
 INSTITUTIONS = ("sequencer", "public_goods")
 """Wallets with an owner but without behaviour, one agent each."""

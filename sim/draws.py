@@ -3,8 +3,7 @@
 Rule decided here: a draw is a function of (seed, stream, run, day, agent) and of nothing else: Philox4x32-10 with
 counter (agent, day, run, stream) and the seed as key. The agent word is class code << 24 | index within the class.
 The four 32-bit words of a block serve four decisions. Adding a class, a decision, a batch or a worker therefore changes
-nobody else's draws. New decisions are appended; a stream or word is
-never given to another decision.
+nobody else's draws. New decisions are appended; a stream or word is never given to another decision.
 """
 
 from __future__ import annotations

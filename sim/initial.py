@@ -19,7 +19,7 @@ from sim import identities
 from sim.accounts import ACCOUNTS, BUCKET_ROLES, STAKERS
 from sim.draws import Decision
 from sim.ledger import at, move
-from sim.participation import participants
+from sim.participation import BY_PLAN
 from sim.shares import even_weights
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from sim.world import World
 
 Int = NDArray[np.int64]
-
-BY_PLAN = ("stake", "unbonding", "wrapped")
-"""Accounts that only those have who take part by the plan of their class."""
 
 
 def fill_accounts(world: World, economy: Economy) -> None:
@@ -100,7 +97,6 @@ def _weights(world: World, economy: Economy, account: str, name: str) -> Int:
         weights = even_weights(economy, Decision.TRAIT_SHARE, world.runs, name)
     if account not in BY_PLAN or name not in STAKERS:
         return weights
-    taking_part = participants(economy, name)
     some = weights.copy()
-    some[:, taking_part.stop - taking_part.start :] = 0
+    some[:, dict(economy.taking_part)[name] :] = 0
     return np.where(some.any(axis=1, keepdims=True), some, weights)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from sim.scenario.schema import Scenario
     from sim.world import Columns
 
-ON_L2 = ("wallet.l2", "stake", "unbonding", "wrapped")
+BY_PLAN = ("stake", "unbonding", "wrapped")
+"""Accounts that only those have who take part."""
+ON_L2 = ("wallet.l2", *BY_PLAN)
 """Accounts out of which those go home who do not take part."""
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.accounts import PAYEES
-from sim.kernels import claims, rewards, shares
+from sim.kernels import rewards, shares
 from sim.kernels.apportion import apportion
 from sim.picks import Picks
 
@@ -120,14 +120,18 @@ def plan_sale(world: World, agent_class: str, received: Int, share: float) -> No
     share
         Share to be sold, from 0 to 1.
     """
-    claims.plan(received, share, _planned(world, agent_class))
+    _planned(world, agent_class)[:] += _part(received, share)
 
 
 def plan_some_sales(world: World, agent_class: str, received: Picks, share: float) -> None:
     """Mark a share of what few agents of a class received on L2, nobody twice, as `plan_sale` does."""
     run, column = np.divmod(received.where, world.layout.agents)
     agent = column - world.layout.slice(agent_class).start
-    _planned(world, agent_class)[run, agent] += np.floor(received.amounts * share).astype(np.int64)
+    _planned(world, agent_class)[run, agent] += _part(received.amounts, share)
+
+
+def _part(received: Int, share: float) -> Int:
+    return np.asarray(np.floor(received * share), np.int64)
 
 
 def _planned(world: World, agent_class: str) -> Int:

@@ -85,6 +85,10 @@ class Picks:
         count = kernel.keep_positive(self.where, self.amounts, where, amounts)
         return Picks(where[:count].copy(), amounts[:count].copy())
 
+    def among(self, chosen: NDArray[np.bool_]) -> Picks:
+        """Return those entries that are chosen, bool (entries,)."""
+        return Picks(self.where[chosen], self.amounts[chosen])
+
     def per_run(self, runs: int, agents: int) -> Int:
         """Return the sums of each run, int64 (runs,)."""
         out = np.zeros(runs, np.int64)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.accounts import AGENT_ACCOUNTS
+from sim.accounts import AGENT_ACCOUNTS, EARNERS
 from sim.flows import classes_of
-from sim.participation import opened_on_l2
+from sim.participation import BY_PLAN, opened_on_l2
 
 if TYPE_CHECKING:
     from sim.economy import Economy
@@ -30,12 +30,10 @@ Int = NDArray[np.int64]
 GAP = 256
 """Columns between two stretches that are read with them, because to begin anew costs as much."""
 
-BY_PLAN = ("stake", "unbonding", "wrapped", "transit_deposit")
+TO_L2 = (*BY_PLAN, "transit_deposit")
 """Accounts into which money of those who can stake comes by their plan alone."""
 BESIDE_EARNINGS = ("wallet.l2", "transit_withdraw")
 """Accounts that also those have who earn on L2."""
-EARNERS = ("contributors", "builders", "operators")
-"""Classes that are paid on L2."""
 
 
 def is_whole(economy: Economy, day: int) -> bool:
@@ -67,15 +65,11 @@ def daily(layout: Layout, opening: Opening | None, parts: tuple[tuple[str, int],
     numpy.ndarray
         Account, first column and the one after the last of each stretch, int64 (stretches, 3).
     """
-    rows = opening.rows if opening else ()
-    known = {name: count for name, count in parts if name not in opened_on_l2(opening)}
-    found: list[tuple[int, int, int]] = []
-    for account in AGENT_ACCOUNTS:
-        own = [
-            _columns(layout, account.name, name, known.get(name))
-            for name in classes_of(account.name) | {r.agent_class for r in rows if r.account == account.name}
-        ]
-        found += [(account.index, first, last) for first, last in stretches(own)]
+    found = [
+        (account.index, first, last)
+        for account in AGENT_ACCOUNTS
+        for first, last in stretches(_by_class(layout, opening, parts, account.name).values())
+    ]
     return np.array(found, np.int64)
 
 
@@ -87,20 +81,24 @@ def by_class(
 
     Arguments are those of `daily`, and the account.
     """
-    opened = opened_on_l2(opening)
-    classes, known = classes_of(account) | opened, {n: count for n, count in parts if n not in opened}
-    own = [
-        _columns(layout, account, name, known.get(name)) if name in classes else slice(0, 0)
-        for name, _ in layout.counts
-    ]
-    return np.array([(columns.start, columns.stop) for columns in own], np.int64)
+    held = _by_class(layout, opening, parts, account)
+    columns = [held.get(name, slice(0, 0)) for name, _ in layout.counts]
+    return np.array([(own.start, own.stop) for own in columns], np.int64)
 
 
-def _columns(layout: Layout, account: str, agent_class: str, part: int | None) -> Columns:
-    """Return the columns of a class in which an account can hold money; `part` is how many of it take part."""
-    columns = layout.slice(agent_class)
-    by_plan = account in BY_PLAN or (account in BESIDE_EARNINGS and agent_class not in EARNERS)
-    return columns if part is None or not by_plan else slice(columns.start, columns.start + part)
+def _by_class(
+    layout: Layout, opening: Opening | None, parts: tuple[tuple[str, int], ...], account: str
+) -> dict[str, Columns]:
+    """Return the columns of each class that can hold an account."""
+    opened, taking_part, rows = opened_on_l2(opening), dict(parts), opening.rows if opening else ()
+    found = {}
+    for name in classes_of(account) | {row.agent_class for row in rows if row.account == account}:
+        columns = layout.slice(name)
+        by_plan = account in TO_L2 or (account in BESIDE_EARNINGS and name not in EARNERS)
+        if by_plan and name in taking_part and name not in opened:
+            columns = slice(columns.start, columns.start + taking_part[name])
+        found[name] = columns
+    return found
 
 
 def stretches(columns: Iterable[Columns]) -> list[tuple[int, int]]:

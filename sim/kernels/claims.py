@@ -1,6 +1,6 @@
-"""Claims: what payees take of what they earned, and what recipients plan to sell, in one pass over memory.
+"""Claims: what payees take of what they earned, in one pass over memory.
 
-Rule decided here: the same integers as numpy's comparison, sums and `floor`, operation by operation.
+Rule decided here: the same integers as numpy's comparison and sums.
 """
 
 from __future__ import annotations
@@ -48,22 +48,3 @@ def book(amounts, start, earned, claimed):  # type: ignore[no-untyped-def]
         for a in range(amount.size):
             owed[a] -= amount[a]
             taken[a] += amount[a]
-
-
-@njit(cache=True, nogil=True)
-def plan(received, share, planned):  # type: ignore[no-untyped-def]
-    """Add a share of what was received, floored, to what is planned.
-
-    Parameters
-    ----------
-    received
-        int64 (runs, recipients).
-    share
-        From 0 to 1.
-    planned
-        int64 (runs, recipients), written.
-    """
-    for r in range(received.shape[0]):
-        amount, plan = received[r], planned[r]
-        for a in range(amount.size):
-            plan[a] += np.int64(np.floor(np.float64(amount[a]) * share))

@@ -25,13 +25,18 @@ def _part(total, share):  # type: ignore[no-untyped-def]
     return np.int64(np.floor(np.float64(total) * share))
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _of_rest(rest, rate):  # type: ignore[no-untyped-def]
+    """Return what is sold of what was not airdropped: a float64 of more than 2^53 gwei may be the larger one."""
+    return min(_part(rest, rate), rest)
+
+
 @njit(cache=True, nogil=True)
 def _sell_rest(held, sale, rate):  # type: ignore[no-untyped-def]
     """Fill the sales of holders who have nothing left of airdrops; returns their sum."""
     total = _NONE
     for a in range(sale.size):
-        # a float64 of more than 2^53 gwei may be the larger one
-        sale[a] = min(_part(held[a], rate), held[a])
+        sale[a] = _of_rest(held[a], rate)
         total += sale[a]
     return total
 
@@ -45,8 +50,7 @@ def _sell_beside(held, kept, sale, rate):  # type: ignore[no-untyped-def]
         own, mine, sold, gone = held[first:last], kept[first:last], sale[first:last], False
         for a in range(sold.size):
             gone |= mine[a] > own[a]
-            rest = max(own[a] - mine[a], _NONE)
-            sold[a] = min(_part(rest, rate), rest)
+            sold[a] = _of_rest(max(own[a] - mine[a], _NONE), rate)
             total += sold[a]
         if gone:
             for a in range(sold.size):
@@ -89,8 +93,7 @@ def sell_airdrops(wallets, airdropped, sales, totals, bounds, patience, sold_out
             total += _sell_beside(held[now:last], kept[now:last], sale[now:last], rate)
             for a in range(before, now):
                 dropped = min(kept[a], held[a])
-                rest = held[a] - dropped
-                kept[a], sale[a] = 0, dropped + min(_part(rest, rate), rest)
+                kept[a], sale[a] = 0, dropped + _of_rest(held[a] - dropped, rate)
                 total += sale[a]
             sold_out[r, k] = now - first
         totals[r] = total

@@ -34,31 +34,6 @@ def delegated(wrapped, is_owner, totals):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def follow(is_owner, where, amounts, sign, totals):  # type: ignore[no-untyped-def]
-    """Bring `delegated` up to date with what few agents wrapped or unwrapped.
-
-    Parameters
-    ----------
-    is_owner
-        Who delegated, bool (runs, agents).
-    where, amounts
-        Flat index of each of the few into (runs, agents), and its gwei, int64 (entries,).
-    sign
-        1 where they wrapped, -1 where they unwrapped.
-    totals
-        int64 (runs,), changed.
-    """
-    agents = is_owner.shape[1]
-    r = first = np.int64(0)
-    for i in range(where.size):
-        if where[i] < first or where[i] >= first + agents:
-            r = where[i] // agents
-            first = r * agents
-        if is_owner[r, where[i] - first]:
-            totals[r] += sign * amounts[i]
-
-
-@njit(cache=True, nogil=True)
 def voters(  # type: ignore[no-untyped-def]
     wrapped, owner, voter, is_small, starts, rows, columns, power, of_small, counts
 ):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.behaviour import cliff_anticipation, daily_rate_from_monthly, survival
 from models.units import SECONDS_PER_DAY
 from sim import draws, gas
-from sim.accounts import STAKERS
+from sim.accounts import EARNERS, STAKERS
 from sim.kernels import holders as kernels
 from sim.ledger import at, move_some
 from sim.participation import opened_on_l2, participants
@@ -31,9 +31,6 @@ Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 DUST = 10**9
 """Moves below one token are not worth an agent's attention, in gwei."""
-
-SELLERS_ON_ARRIVAL = ("contributors", "builders", "operators")
-"""Classes that come to L1 in order to sell."""
 
 
 def advance(world: World, economy: Economy) -> None:
@@ -195,7 +192,7 @@ def _planned(world: World, economy: Economy) -> list[Picks]:
         every = getattr(economy.scenario.agents, name).plan.every.value.days
         places.append(whose_day(world.day, every, columns))
         plans.append(wanted)
-        sends_home.append(name not in SELLERS_ON_ARRIVAL)
+        sends_home.append(name not in EARNERS)
     acting = sum(last - first for first, last in places)
     where, amounts = (np.empty((6, world.count * acting), np.int64) for _ in range(2))
     counts = np.empty(6, np.int64)
@@ -253,8 +250,7 @@ def _unbond(world: World, economy: Economy, some: Picks) -> None:
     long, flexible = (_unbonding_days(world, lock)[run] for lock in ("long", "flexible"))
     due = world.day + np.where(is_long, long, flexible)
     for day in np.flatnonzero(np.bincount(due)).tolist():
-        own = due == day
-        world.holding.unbonding.add(day, Picks(some.where[own], some.amounts[own]))
+        world.holding.unbonding.add(day, some.among(due == day))
 
 
 def _unbonding_days(world: World, lock: str) -> Int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.operators import leaving, margin, pay_weights
 from sim import draws
+from sim.accounts import EARNERS
 from sim.draws import Decision
 from sim.kernels import margins
 from sim.kernels.apportion import apportion
@@ -44,7 +45,7 @@ def advance(world: World, economy: Economy) -> None:
             _enter_and_leave(world, economy, replicas, month)
     if economy.scenario.agents.operators.sell_to_cover:
         _cover(world, economy)
-    for name in ("operators", "contributors", "builders"):
+    for name in EARNERS:
         order_sales(world, name)
 
 

@@ -327,7 +327,9 @@ class GovernanceState:
 
     def follow(self, some: Picks, sign: int) -> None:
         """Bring delegated GOPEN up to date with what some agents wrapped, or (`sign` -1) unwrapped."""
-        votes.follow(self.delegations.is_owner, some.where, some.amounts, sign, self.gopen_delegated_gwei)
+        is_owner = self.delegations.is_owner
+        theirs = some.among(is_owner.reshape(-1)[some.where])
+        self.gopen_delegated_gwei += sign * theirs.per_run(*is_owner.shape)
 
     @property
     def turnout_gopen(self) -> Float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from models.attribution import cluster_values, net_weights
 from models.inequality import gini, gini_of_sums, hhi, nakamoto
 from sim import draws
 from sim.kernels import claims, grantees, people, worth
+from sim.payouts import plan_sale, plan_some_sales
 from sim.picks import Picks
 from tests.property.kernel_arrays import CAP, LAYOUT, SHAPE, generators, gwei
 
@@ -81,7 +84,12 @@ class TestClaims:
         generator, most = drawn
         received, planned = gwei(generator, most, OWN), gwei(generator, most, OWN)
         wanted = planned + np.floor(received * share).astype(np.int64)
-        claims.plan(received, share, planned)
+        usage = SimpleNamespace(to_withdraw={"contributors": planned.copy()})
+        world = SimpleNamespace(usage=usage, layout=LAYOUT)
+        plan_sale(world, "contributors", received, share)
+        assert (usage.to_withdraw["contributors"] == wanted).all()
+        usage.to_withdraw["contributors"] = planned
+        plan_some_sales(world, "contributors", Picks.of_class(LAYOUT, "contributors", received), share)
         assert (planned == wanted).all()
 
 

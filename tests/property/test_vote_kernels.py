@@ -13,7 +13,8 @@ from sim import draws
 from sim.draws import Decision
 from sim.governance.voters import Voters, of_rolls
 from sim.kernels import votes
-from sim.states.governance import Delegations, Roll
+from sim.picks import Picks
+from sim.states.governance import Delegations, GovernanceState, Roll
 from sim.world import Layout
 
 CAP = 10**18
@@ -82,10 +83,11 @@ def test_delegated_gopen_follows_wraps_and_unwraps(seed, runs, agents):
     wrapped, is_owner = draw.integers(0, 10**12, (runs, agents)), draw.random((runs, agents)) < 0.4
     followed, counted = np.empty(runs, np.int64), np.empty(runs, np.int64)
     votes.delegated(wrapped, is_owner, followed)
+    state = SimpleNamespace(delegations=SimpleNamespace(is_owner=is_owner), gopen_delegated_gwei=followed)
     for sign in (1, -1):
         where = draw.integers(0, runs * agents, int(draw.integers(0, 40)))
         amounts = draw.integers(0, 10**9, where.size)
         np.add.at(wrapped.reshape(-1), where, sign * amounts)
-        votes.follow(is_owner, where, amounts, sign, followed)
+        GovernanceState.follow(state, Picks(where, amounts), sign)
     votes.delegated(wrapped, is_owner, counted)
     assert followed.tolist() == counted.tolist()
